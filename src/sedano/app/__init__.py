@@ -1,0 +1,1 @@
+"""The user's handle: the Celery object, tasks, sending."""

@@ -1,0 +1,226 @@
+"""From URLs to drivers: the only place that loads one.
+
+With no broker configured, the embedded store is used: see `home.py` for where it lies. Results are kept in the embedded
+store only beside an embedded broker; with any other broker they are off unless `result_backend` is set, as in Celery.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from sedano.app import urls
+from sedano.app.home import DATABASE, make_folder, store_folder
+from sedano.contracts.broker import Broker
+from sedano.contracts.bus import Bus
+from sedano.contracts.coordination import Coordination
+from sedano.contracts.opening import OpenOptions
+from sedano.contracts.results import Results
+from sedano.exceptions import ImproperlyConfigured, UnknownStore
+from sedano.log import get_logger, redact_url
+
+logger = get_logger(__name__)
+
+# URL scheme -> driver package. A driver is imported when a URL of its scheme is opened.
+DRIVERS: Mapping[str, str] = {
+    "memory": "sedano.drivers.memory",
+    "cache+memory": "sedano.drivers.memory",
+    "sqlite": "sedano.drivers.sqlite",
+    "redis": "sedano.drivers.redis",
+    "rediss": "sedano.drivers.redis",
+    "redis+socket": "sedano.drivers.redis",
+    "unix": "sedano.drivers.redis",
+    "sentinel": "sedano.drivers.redis",
+}
+# What a driver needs besides Sedano itself: module that is missing -> extra that brings it.
+EXTRAS: Mapping[str, str] = {"redis": "redis", "hiredis": "redis"}
+# Schemes that Celery knows and we do not speak yet: the driver that will.
+COMING: Mapping[str, str] = {
+    "amqp": "rabbitmq",
+    "amqps": "rabbitmq",
+    "pyamqp": "rabbitmq",
+    "librabbitmq": "rabbitmq",
+    "rpc": "rabbitmq",
+    "postgres": "postgres",
+    "postgresql": "postgres",
+    "sqs": "kombu",
+    "kafka": "kombu",
+    "confluentkafka": "kombu",
+    "filesystem": "kombu",
+    "zookeeper": "kombu",
+    "mongodb": "kombu",
+    "gcpubsub": "kombu",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Which stores an app uses, as plain values: `app.stores`.
+
+    `broker_url` is for consuming, `write_url` for publishing (the same unless broker_read_url / broker_write_url differ).
+    `results_url` None: results are off. `embedded` is the folder of the embedded store when no broker is configured, else
+    None; it is created when a driver is first opened.
+    """
+
+    broker_url: str
+    write_url: str
+    results_url: str | None
+    embedded: Path | None
+    options: OpenOptions = field(default_factory=OpenOptions)
+    results_options: OpenOptions = field(default_factory=OpenOptions)
+
+    def __repr__(self) -> str:
+        urls = ", ".join(f"{name}={redact_url(url or 'off')}" for name, url in self._urls().items())
+        return f"<Stores: {urls}>"
+
+    def _urls(self) -> dict[str, str | None]:
+        return {"broker": self.broker_url, "write": self.write_url, "results": self.results_url}
+
+    @property
+    def shared_results(self) -> bool:
+        """Whether the consuming broker's settle writes results itself. Loads the driver."""
+        return self.results_url is not None and _share(self.broker_url, self.results_url)
+
+    def open_broker(self, *, write: bool = False) -> Broker:
+        """A connection for consuming, or for publishing. Raises ImproperlyConfigured when the driver refuses the URL."""
+        url = self.write_url if write else self.broker_url
+        shared = self.results_url if self.results_url is not None and _share(url, self.results_url) else None
+        broker: Broker = self._driver(url).open_broker(url, replace(self.options, results_url=shared))
+        return broker
+
+    def open_results(self) -> Results:
+        """Only when `results_url` is not None: otherwise results are off."""
+        if self.results_url is None:
+            raise ImproperlyConfigured("No result backend is configured: set result_backend.")
+        results: Results = self._driver(self.results_url).open_results(self.results_url, self.results_options)
+        return results
+
+    def open_results_if_on(self) -> Results | None:
+        """None when results are off."""
+        return None if self.results_url is None else self.open_results()
+
+    def open_coordination(self) -> Coordination:
+        coordination: Coordination = self._driver(self.broker_url).open_coordination(self.broker_url, self.options)
+        return coordination
+
+    def open_bus(self) -> Bus:
+        bus: Bus = self._driver(self.broker_url).open_bus(self.broker_url, self.options)
+        return bus
+
+    def _driver(self, url: str) -> ModuleType:
+        if self.embedded is not None:
+            make_folder(self.embedded)
+        return load_driver(url)
+
+
+def stores_of(conf: Any, module_file: str | None) -> Stores:
+    """Resolve `conf` (app.conf) to stores. `module_file` is the file of the module that made the app, None at a prompt.
+
+    Raises UnknownStore (no driver for the scheme) or ImproperlyConfigured (a URL that is none); never connects.
+    """
+    read, write = urls.broker_url(conf, "broker_read_url"), urls.broker_url(conf, "broker_write_url")
+    embedded: Path | None = None
+    if read is None and write is None:
+        embedded = store_folder(module_file)
+        read = write = f"sqlite:///{quote(str(embedded / DATABASE))}"
+    read, write = read or write, write or read
+    assert read is not None
+    assert write is not None
+    results = urls.results_url(conf, embedded=read if embedded is not None else None)
+    for url, setting in ((read, "broker_url"), (write, "broker_write_url"), (results, "result_backend")):
+        if url is not None:
+            check_url(url, setting)
+    options, results_options = _options(conf, for_results=False), _options(conf, for_results=True)
+    return Stores(read, write, results, embedded, options, results_options)
+
+
+def load_driver(url: str) -> ModuleType:
+    """The driver package for `url`. Raises ImproperlyConfigured naming the extra when its client library is missing."""
+    package = DRIVERS[scheme_of(url)]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as exc:
+        extra = EXTRAS.get((exc.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ImproperlyConfigured(
+            f'{redact_url(url)} needs the package {exc.name!r}, which is not installed: pip install "sedano[{extra}]"'
+        ) from exc
+
+
+def scheme_of(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def check_url(url: str, setting: str) -> None:
+    """Raise UnknownStore or ImproperlyConfigured, naming the part of `url` that is wrong."""
+    shown = redact_url(url)
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ImproperlyConfigured(
+            f"{setting}={shown!r} is no URL: it has no '://'. Write for example redis://localhost:6379/0 or sqlite:///path.db."
+        )
+    scheme = scheme.lower()
+    if scheme not in DRIVERS:
+        raise UnknownStore(_unknown(scheme, setting, shown))
+    if scheme == "sentinel":
+        return  # several hosts, which only the driver can take apart
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"{setting}={shown!r}: the host or port is wrong ({exc}).") from exc
+
+
+def _unknown(scheme: str, setting: str, shown: str) -> str:
+    known = ", ".join(f"{name}://" for name in sorted(DRIVERS))
+    if scheme.startswith("db+"):
+        return f"{setting}={shown!r}: SQLAlchemy result databases come later. Supported now: {known}"
+    if scheme in COMING:
+        later = f"{scheme}:// comes with the {COMING[scheme]} driver, which is not built yet"
+        return f"{setting}={shown!r}: {later}. Supported now: {known}"
+    near = difflib.get_close_matches(scheme, DRIVERS, n=1)
+    hint = f" Did you mean {near[0]}://?" if near else ""
+    return f"{setting}={shown!r}: there is no driver for {scheme}://.{hint} Supported: {known}"
+
+
+def _options(conf: Any, *, for_results: bool) -> OpenOptions:
+    read = conf.typed
+    connect_s = read("broker_connection_timeout")
+    options = OpenOptions(
+        transport=read("broker_transport_options"),
+        results_transport=_results_transport(conf),
+        ssl=read("broker_use_ssl"),
+        connect_timeout_s=4.0 if connect_s is None else connect_s,
+        control_exchange=read("control_exchange"),
+    )
+    if not for_results:
+        return options
+    connect_s = read("redis_socket_connect_timeout")
+    return replace(
+        options,
+        ssl=read("redis_backend_use_ssl") or False,
+        connect_timeout_s=options.connect_timeout_s if connect_s is None else connect_s,
+        socket_timeout_s=read("redis_socket_timeout"),
+    )
+
+
+def _results_transport(conf: Any) -> dict[str, Any]:
+    """Options of the result store. Connections are kept alive unless somebody says otherwise, which Celery's default is not."""
+    keepalive = {"socket_keepalive": conf.typed("redis_socket_keepalive")}
+    return {
+        **(keepalive if conf.value_set_for("redis_socket_keepalive") else {}),
+        **conf.typed("result_backend_transport_options"),
+    }
+
+
+def _share(broker_url: str, results_url: str) -> bool:
+    if DRIVERS[scheme_of(broker_url)] != DRIVERS[scheme_of(results_url)]:
+        return False
+    return bool(load_driver(broker_url).shares_store(broker_url, results_url))

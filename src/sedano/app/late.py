@@ -1,0 +1,107 @@
+"""The doors that lead up from the app, and to what a plain import must not pay for: opened on use, by name.
+
+Up: `app.Worker`, `app.worker_main`, `app.start`. Aside: asyncio, which takes longer to import than all the rest,
+Django, and the bug report.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from sedano import current
+from sedano.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+    from sedano.app.publishing import CallToSend
+
+
+def current_app() -> Celery:
+    """The process's current app. Raises ImproperlyConfigured when no app was made."""
+    app: Celery | None = current.get_app()
+    if app is None:
+        raise ImproperlyConfigured(
+            "there is no app in this process: make one first, app = Celery('proj', broker='redis://localhost:6379/0'), or"
+            " import the module that makes it"
+        )
+    return app
+
+
+# -- up -------------------------------------------------------------------------------------------------------------------
+
+
+def make_worker(app: Celery, **options: Any) -> Any:
+    """A worker node of `app`; options as the fields of `sedano.worker.plan.WorkerOptions`."""
+    node = importlib.import_module("sedano.worker.node")
+    return node.Worker(app, node.WorkerOptions(**options))
+
+
+def run_command(app: Celery, argv: Sequence[str] | None) -> int:
+    """The `sedano` command with this app for `-A`; returns its exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    code: int = importlib.import_module("sedano.cli.main").main(["-A", name_of(app), *words])
+    return code
+
+
+def name_of(app: Celery) -> str:
+    """`module:attribute` under which this process can find `app`; a module is made for one that no module holds."""
+    for name, module in sorted(sys.modules.items(), key=lambda item: item[0] == "__main__"):
+        if name.partition(".")[0] == "sedano":
+            continue
+        for attribute, value in list(getattr(module, "__dict__", {}).items()):
+            if value is app:
+                return f"{name}:{attribute}"
+    holder = ModuleType(f"sedano_app_{id(app):x}")
+    holder.__dict__["app"] = app
+    sys.modules[holder.__name__] = holder
+    return f"{holder.__name__}:app"
+
+
+# -- aside ----------------------------------------------------------------------------------------------------------------
+
+
+def bugreport(app: Celery) -> str:
+    """See `reporting.py`."""
+    text: str = importlib.import_module("sedano.app.reporting").bugreport(app)
+    return text
+
+
+# -- asyncio --------------------------------------------------------------------------------------------------------------
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end in this thread (or beside it, when a loop runs here) and return its result."""
+    return importlib.import_module("sedano.app.coroutines").run(coroutine)
+
+
+async def publish_async(app: Celery, call: CallToSend) -> Any:
+    """As `publishing.publish`, through the I/O thread."""
+    return await importlib.import_module("sedano.app.iothread").publish(app, call)
+
+
+async def in_thread(function: Any, *args: Any) -> Any:
+    """Call a blocking function in a thread of asyncio's pool."""
+    return await importlib.import_module("asyncio").to_thread(function, *args)
+
+
+# -- frameworks -----------------------------------------------------------------------------------------------------------
+
+
+def django_packages() -> list[str]:
+    """The installed apps of the Django project that this process belongs to; [] outside of one."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return []
+    try:
+        registry = importlib.import_module("django.apps").apps
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and exc.name.partition(".")[0] == "django":
+            return []
+        raise
+    if not registry.ready:
+        importlib.import_module("django").setup()
+    return [config.name for config in registry.get_app_configs()]

@@ -1,0 +1,55 @@
+"""What sending and results need of the settings, as plain values: read once, and again when a setting changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sedano.protocol.serializers import accept_types
+from sedano.result import ResultTerms
+from sedano.settings import Settings
+
+
+class SendingTerms(msgspec.Struct, frozen=True):
+    """`revision` is that of the settings they were read from."""
+
+    revision: int
+    always_eager: bool
+    serializer: str
+    compression: str | None
+    protocol: int
+    enable_utc: bool
+    retry: bool
+    retry_policy: dict[str, Any]
+    repr_depth: int
+    inherit_priority: bool
+
+
+def sending_terms(conf: Settings) -> SendingTerms:
+    revision = conf.revision
+    return SendingTerms(
+        revision=revision,
+        always_eager=bool(conf.typed("task_always_eager")),
+        serializer=conf.typed("task_serializer"),
+        compression=conf.task_compression,
+        protocol=int(conf.typed("task_protocol")),
+        enable_utc=bool(conf.typed("enable_utc")),
+        retry=bool(conf.typed("task_publish_retry")),
+        retry_policy=conf.typed("task_publish_retry_policy"),
+        repr_depth=int(conf.typed("task_repr_maxlevels")),
+        inherit_priority=bool(conf.typed("task_inherit_parent_priority")),
+    )
+
+
+def result_terms(conf: Settings) -> ResultTerms:
+    accept = conf.typed("result_accept_content") or conf.typed("accept_content")
+    expires_s, failure_expires_s = conf.typed("result_expires"), conf.typed("result_failure_expires")
+    return ResultTerms(
+        serializer=conf.typed("result_serializer"),
+        accept=accept_types(accept),
+        compression=conf.result_compression,
+        expires_s=expires_s or None,
+        failure_expires_s=(expires_s if failure_expires_s is None else failure_expires_s) or None,
+        extended=bool(conf.typed("result_extended")),
+    )

@@ -1,0 +1,100 @@
+"""An app's ways out: its stores, its sender, its result backend, opened on use and following the settings."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from sedano.app.connect import Stores, stores_of
+from sedano.app.sending import Sender
+from sedano.app.terms import SendingTerms, result_terms, sending_terms
+from sedano.log import get_logger
+from sedano.protocol.ids import new_id
+from sedano.result import Backend, DisabledBackend, ResultReader
+from sedano.result.forking import on_fork
+
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+
+logger = get_logger(__name__)
+
+
+class Wiring:
+    """One per app. Any thread may use it."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._lock = threading.RLock()
+        self._terms: SendingTerms | None = None
+        self._stores: tuple[int, Stores] | None = None
+        self._backend: Backend | DisabledBackend | None = None
+        self._ids = threading.local()
+        self.sender = Sender(lambda: self.stores.open_broker(write=True), self._show_store)
+        on_fork(self, Wiring._renew_lock)
+
+    @property
+    def terms(self) -> SendingTerms:
+        conf = self._app.conf
+        terms = self._terms
+        if terms is None or terms.revision != conf.revision or not conf.is_loaded:
+            conf.finalize()
+            if self._stores is not None:
+                _ = self.stores  # other URLs: what is open to the old ones must be closed
+            terms = self._terms = sending_terms(conf)
+        return terms
+
+    @property
+    def stores(self) -> Stores:
+        conf = self._app.conf
+        conf.finalize()
+        known = self._stores
+        if known is not None and known[0] == conf.revision:
+            return known[1]
+        with self._lock:
+            revision = conf.revision
+            stores = stores_of(conf, self._app.module_file)
+            known, self._stores = self._stores, (revision, stores)
+        # Not under the lock: a thread that publishes holds the sender's lock when it asks for the stores.
+        if known is not None and known[1] != stores:
+            self.close()
+        return stores
+
+    @property
+    def backend(self) -> Backend | DisabledBackend:
+        stores = self.stores
+        backend = self._backend
+        if backend is None:
+            with self._lock:
+                backend = self._backend = self._backend or self._open_backend(stores)
+        return backend
+
+    @property
+    def thread_oid(self) -> str:
+        pid = os.getpid()
+        if getattr(self._ids, "pid", None) != pid:
+            self._ids.pid, self._ids.oid = pid, new_id()
+        oid: str = self._ids.oid
+        return oid
+
+    def close(self) -> None:
+        """Close what is open; the next use opens it again."""
+        self.sender.close()
+        backend, self._backend = self._backend, None
+        if backend is not None:
+            backend.close()
+
+    def _open_backend(self, stores: Stores) -> Backend | DisabledBackend:
+        app = self._app
+        if stores.results_url is None:
+            return DisabledBackend()
+        reader = ResultReader(stores.open_results)
+        return Backend(reader, lambda: result_terms(app.conf), lambda: app.timezone, stores.results_url)
+
+    def _renew_lock(self) -> None:
+        """In a forked child: the lock may be held by a thread that is not there."""
+        self._lock = threading.RLock()
+
+    def _show_store(self) -> None:
+        if self.stores.embedded is not None:
+            logger.info("No broker is configured: calls go to the embedded store in %s", self.stores.embedded)

@@ -1,0 +1,85 @@
+"""Kinds of option values."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:  # not generic before click 8.2
+    ParamType = click.ParamType
+
+
+class JsonValue(ParamType):
+    """JSON of one kind; anything else is a usage error that shows the position."""
+
+    def __init__(self, kind: type, name: str) -> None:
+        self.kind, self.name = kind, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, self.kind):
+            return value
+        try:
+            parsed = json.loads(value)
+        except ValueError as error:
+            self.fail(f"{value!r} is no JSON: {error}", param, ctx)
+        if not isinstance(parsed, self.kind):
+            self.fail(f"{value!r} is JSON, but not {self.name}", param, ctx)
+        return parsed
+
+
+class CommaList(ParamType):
+    """Words joined by commas."""
+
+    name = "comma separated list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        del param, ctx
+        if isinstance(value, str):
+            return [word.strip() for word in value.split(",") if word.strip()]
+        return list(value)
+
+
+class IsoTime(ParamType):
+    """ISO 8601 date and time."""
+
+    name = "iso-8601"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class IsoTimeOrSeconds(IsoTime):
+    """ISO 8601, or a number of seconds."""
+
+    name = "iso-8601 or float"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return super().convert(value, param, ctx)
+
+
+class LogLevel(click.Choice[str]):
+    """A log level in any case of letters, as its upper-case name."""
+
+    def __init__(self) -> None:
+        super().__init__(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"], case_sensitive=False)
+
+
+JSON_ARRAY = JsonValue(list, "json array")
+JSON_OBJECT = JsonValue(dict, "json object")
+COMMA_LIST = CommaList()
+ISO_TIME = IsoTime()
+ISO_TIME_OR_SECONDS = IsoTimeOrSeconds()
+LOG_LEVEL = LogLevel()

@@ -1,0 +1,1 @@
+"""Celery's old import paths."""

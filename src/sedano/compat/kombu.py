@@ -1,0 +1,45 @@
+"""What `import kombu` gives while the alias is on and Kombu is not installed: the names that Celery configurations use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sedano.compat.kombu_exceptions as exceptions
+import sedano.compat.kombu_serialization as serialization
+import sedano.compat.kombu_utils as utils
+from sedano.compat.later import comes_later
+from sedano.protocol import queues as entity
+from sedano.protocol.ids import new_id as uuid
+from sedano.protocol.queues import Exchange, Queue, binding
+
+__version__ = "5.7.0"
+VERSION = version_info = (5, 7, 0)
+
+_INSTALL = "install Kombu for it: pip install kombu"
+_LATER: dict[str, str] = dict.fromkeys(
+    (
+        "Connection",
+        "BrokerConnection",
+        "Consumer",
+        "Producer",
+        "Message",
+        "eventloop",
+        "parse_url",
+        "pools",
+        "connections",
+        "producers",
+        "enable_insecure_serializers",
+        "disable_insecure_serializers",
+    ),
+    _INSTALL,
+)
+
+
+def __getattr__(name: str) -> Any:
+    raise comes_later("kombu", name, _LATER)
+
+
+# The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.
+__path__: list[str] = []
+
+__all__ = ["VERSION", "Exchange", "Queue", "binding", "entity", "exceptions", "serialization", "utils", "uuid", "version_info"]

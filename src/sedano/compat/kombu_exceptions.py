@@ -1,0 +1,10 @@
+"""`kombu.exceptions`: the classes that Celery users catch, as ours."""
+
+from __future__ import annotations
+
+from sedano.exceptions import ContentDisallowed, DecodeError, EncodeError, OperationalError, SedanoError
+from sedano.protocol.queues import NotBoundError
+
+KombuError = SedanoError
+
+__all__ = ["ContentDisallowed", "DecodeError", "EncodeError", "KombuError", "NotBoundError", "OperationalError"]

@@ -1,0 +1,12 @@
+"""`kombu.utils`, `kombu.utils.uuid`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from sedano.protocol.ids import new_id as uuid
+
+# The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.
+__path__: list[str] = []
+
+__all__ = ["cached_property", "uuid"]

@@ -1,0 +1,282 @@
+"""The life of a delivery on memory. Keeps the promises of `contracts/broker.py`; every method is one step under one lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sedano.clock import Clock
+from sedano.contracts import (
+    Begin,
+    Capabilities,
+    DeadLetter,
+    Delay,
+    Delivery,
+    Depth,
+    Fate,
+    Lease,
+    LeaseRecord,
+    Outgoing,
+    QueueSpec,
+    Settlement,
+    Source,
+    Standing,
+    Taken,
+    TurnReply,
+    pending_of,
+)
+from sedano.drivers.memory.owners import Held, Owner
+from sedano.drivers.memory.queues import Item
+from sedano.drivers.memory.store import Store
+from sedano.drivers.memory.waking import Waker
+from sedano.exceptions import LeaseLost, UnreadableMessage
+from sedano.protocol import envelope
+
+_BEGUN = (Standing.BEGUN_EARLY, Standing.BEGUN_LATE)
+
+
+class MemoryBroker:
+    """One connection. `writes_results`: a settlement's result and chord part go into this same store."""
+
+    def __init__(self, store: Store, clock: Clock, *, writes_results: bool) -> None:
+        self._store = store
+        self._clock = clock
+        self._waker: Waker | None = None
+        self._capabilities = Capabilities(
+            source=Source.SLOT, shared_results=writes_results, schedule=True, many_processes=False, wait_fds=True
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    # -- producers ----------------------------------------------------------------------------------------------------
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        with self._store.lock:
+            self._publish_all(messages)
+
+    def declare(self, queues: Iterable[QueueSpec]) -> None:
+        with self._store.lock:
+            for spec in queues:
+                self._store.queues.declare(spec)
+
+    # -- leases -------------------------------------------------------------------------------------------------------
+
+    def register(self, owner: str, node: str) -> Lease:
+        with self._store.lock:
+            return self._store.owners.register(owner, node)
+
+    def renew(self, leases: Sequence[Lease]) -> list[Lease]:
+        lost: list[Lease] = []
+        with self._store.lock:
+            for lease in leases:
+                try:
+                    self._store.owners.alive(lease).beats += 1
+                except LeaseLost:
+                    lost.append(lease)
+        return lost
+
+    def leases(self) -> list[LeaseRecord]:
+        with self._store.lock:
+            return self._store.owners.records()
+
+    def take_over(self, record: LeaseRecord, by: Lease, *, limit: int, force: bool = False) -> Taken:
+        with self._store.lock:
+            taker = self._store.owners.alive(by)
+            taken, pendings, more = self._store.owners.take_over(record, taker, limit, force=force)
+            return Taken([_delivery(held) for held in taken], pendings, more)
+
+    def retire(self, lease: Lease) -> int:
+        with self._store.lock:
+            owner = self._store.owners.alive(lease)
+            count = self._give_back(owner, list(owner.held), Standing.RESERVED)
+            self._store.owners.drop_if_empty(owner)
+            return count
+
+    # -- deliveries ---------------------------------------------------------------------------------------------------
+
+    def turn(
+        self,
+        lease: Lease,
+        *,
+        settle: Sequence[Settlement] = (),
+        delay: Sequence[Delay] = (),
+        begin: Sequence[Begin] = (),
+        reserve: int = 0,
+        queues: Sequence[str] = (),
+        stored: Sequence[str] = (),
+    ) -> TurnReply:
+        with self._store.lock:
+            owner = self._store.owners.alive(lease)
+            self._check(owner, settle)
+            reply = TurnReply(revision=self._store.agreements.revision)
+            for key in stored:
+                owner.pendings.pop(key, None)
+            for settlement in settle:
+                self._settle(owner, settlement, reply)
+            for order in delay:
+                self._delay(owner, order, reply)
+            for start in begin:
+                self._begin(owner, start, reply)
+            if reserve:
+                items, reply.more = self._store.queues.take(queues, reserve)
+                reply.reserved = [_delivery(self._store.owners.hold(owner, item)) for item in items]
+            return reply
+
+    def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
+        with self._store.lock:
+            owner = self._store.owners.alive(lease)
+            return self._give_back(owner, list(owner.held) if tags is None else tags, Standing.RESERVED)
+
+    def unbegin(self, lease: Lease, tags: Sequence[str]) -> int:
+        with self._store.lock:
+            return self._give_back(self._store.owners.alive(lease), tags, *_BEGUN)
+
+    def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
+        with self._store.lock:
+            return self._store.queues.promote(queues, now, limit)
+
+    def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
+        if self._waker is None:
+            self._waker = Waker()
+        with self._store.lock:
+            self._store.start_waiting(self._waker, queues)
+        try:
+            self._waker.sleep(timeout_s, fds)
+        finally:
+            with self._store.lock:
+                self._store.stop_waiting(self._waker)
+
+    # -- operators ----------------------------------------------------------------------------------------------------
+
+    def queues(self) -> list[str]:
+        with self._store.lock:
+            return self._store.queues.names()
+
+    def depth(self, queues: Sequence[str]) -> list[Depth]:
+        with self._store.lock:
+            return [self._depth(name) for name in queues]
+
+    def purge(self, queue: str) -> int:
+        with self._store.lock:
+            return self._store.queues.purge(queue)
+
+    def dead_letters(self, queue: str | None = None, *, limit: int = 100, before: str | None = None) -> list[DeadLetter]:
+        with self._store.lock:
+            letters = self._store.dead.letters(queue, self._clock.wall())
+        if before is not None:
+            letters = [letter for letter in letters if int(letter.id) < int(before)]
+        return letters[:limit]
+
+    def drop_dead(self, ids: Sequence[str]) -> int:
+        with self._store.lock:
+            return self._store.dead.drop(ids)
+
+    def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
+        with self._store.lock:
+            return self._store.queues.handback(queues, limit)
+
+    # -- connection ---------------------------------------------------------------------------------------------------
+
+    def reconnect(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._waker is not None:
+            self._waker.close()
+            self._waker = None
+
+    # -- parts of a turn ----------------------------------------------------------------------------------------------
+
+    def _check(self, owner: Owner, settle: Sequence[Settlement]) -> None:
+        """Raise what a settlement could raise before anything of the turn is applied."""
+        for settlement in settle:
+            if settlement.tag in owner.held:
+                if (settlement.fate is Fate.DEAD) != (settlement.dead is not None):
+                    raise ValueError(f"settlement of {settlement.tag}: a dead note belongs to the fate DEAD, and only to it")
+                for outgoing in settlement.messages_out:
+                    self._store.queues.items_of(outgoing)
+
+    def _settle(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
+        held = owner.held.pop(settlement.tag, None)
+        if held is None:
+            reply.refused.append(settlement.tag)
+            return
+        self._publish_all(settlement.messages_out)
+        if self._capabilities.shared_results:
+            self._write_result(settlement, reply)
+        elif (pending := pending_of(settlement)) is not None:
+            owner.pendings[pending.key] = pending
+        if settlement.dead is not None:
+            self._store.dead.keep(held.item.queue, held.item.raw, settlement.dead)
+        elif settlement.fate is Fate.REQUEUE:
+            self._store.queues.put_last(_redelivered(held.item))
+
+    def _write_result(self, settlement: Settlement, reply: TurnReply) -> None:
+        now = self._clock.wall()
+        if settlement.result is not None:
+            self._store.records.write(settlement.result, now)
+        if settlement.chord_part is not None:
+            claim = self._store.records.count_part(settlement.chord_part, now)
+            if claim is not None:
+                reply.chords.append(claim)
+
+    def _delay(self, owner: Owner, order: Delay, reply: TurnReply) -> None:
+        items = self._store.owners.take(owner, [order.tag], Standing.RESERVED)
+        if not items:
+            reply.refused.append(order.tag)
+        for item in items:
+            self._store.queues.delay(item, order.due)
+
+    def _begin(self, owner: Owner, order: Begin, reply: TurnReply) -> None:
+        held = owner.held.get(order.tag)
+        if held is None:
+            reply.refused.append(order.tag)
+            return
+        if held.standing is Standing.RESERVED:
+            held.standing = Standing.BEGUN_EARLY if order.early else Standing.BEGUN_LATE
+        reply.begun.append(order.tag)
+
+    # -- shared steps -------------------------------------------------------------------------------------------------
+
+    def _publish_all(self, messages: Sequence[Outgoing]) -> None:
+        """All or nothing: whatever can be raised is raised before the first message is stored."""
+        entries = [(item, outgoing.due) for outgoing in messages for item in self._store.queues.items_of(outgoing)]
+        for item, due in entries:
+            if due is None:
+                self._store.queues.put_last(item)
+            else:
+                self._store.queues.delay(item, due)
+
+    def _give_back(self, owner: Owner, tags: Sequence[str], *standings: Standing) -> int:
+        items = self._store.owners.take(owner, tags, *standings)
+        self._store.queues.put_first(items)
+        return len(items)
+
+    def _depth(self, name: str) -> Depth:
+        reserved, begun = self._store.owners.count(name)
+        dead = len(self._store.dead.letters(name, self._clock.wall()))
+        return Depth(name, self._store.queues.ready(name), self._store.queues.delayed(name), reserved, begun, dead)
+
+
+def _delivery(held: Held) -> Delivery:
+    delivery = Delivery(held.tag, held.item.queue, held.item.raw, None, priority=held.item.step, standing=held.standing)
+    try:
+        message = envelope.decode(held.item.raw)
+    except UnreadableMessage as error:
+        delivery.unreadable = str(error)
+        return delivery
+    delivery.message = message
+    delivery.redelivered = envelope.is_redelivered(message)
+    delivery.deliveries = envelope.deliveries_of(message)
+    return delivery
+
+
+def _redelivered(item: Item) -> Item:
+    """The item marked as given out once more; bytes that are no message cannot be marked and stay as they are."""
+    try:
+        message = envelope.decode(item.raw)
+    except UnreadableMessage:
+        return item
+    counted = envelope.redelivered(message, envelope.deliveries_of(message) + 1)
+    return Item(envelope.encode(counted), item.queue, item.step)

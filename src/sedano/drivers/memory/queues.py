@@ -1,0 +1,152 @@
+"""What waits in queues: ready messages by priority step, delayed calls, bindings."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from sedano.contracts import Outgoing, QueueSpec
+from sedano.exceptions import OperationalError
+from sedano.protocol import envelope
+
+STEPS = (0, 3, 6, 9)
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """A stored message and where it belongs."""
+
+    raw: bytes
+    queue: str
+    step: int
+
+
+@dataclass(slots=True)
+class _Queue:
+    ready: dict[int, deque[Item]] = field(default_factory=lambda: {step: deque() for step in STEPS})
+    delayed: list[tuple[float, int, Item]] = field(default_factory=list)  # (due, arrival, item), sorted
+
+
+def step_of(priority: int) -> int:
+    """The step that serves Celery's priority number: 0 to 9, clipped, mapped down."""
+    return STEPS[bisect.bisect(STEPS, min(max(priority, 0), 9)) - 1]
+
+
+class Queues:
+    """`on_ready(queue)` is called whenever a queue gets something that can be taken."""
+
+    def __init__(self, on_ready: Callable[[str], None]) -> None:
+        self._on_ready = on_ready
+        self._queues: dict[str, _Queue] = {}
+        self._bindings: dict[str, list[QueueSpec]] = {}
+        self._arrivals = itertools.count()
+
+    # -- known queues and bindings ------------------------------------------------------------------------------------
+
+    def declare(self, spec: QueueSpec) -> None:
+        self._queue(spec.name)
+        bindings = self._bindings.setdefault(spec.exchange, [])
+        if spec not in bindings:
+            bindings.append(spec)
+
+    def names(self) -> list[str]:
+        return sorted(self._queues)
+
+    def items_of(self, outgoing: Outgoing) -> list[Item]:
+        """A copy for each queue that the message is routed to; nothing is stored yet.
+
+        Raises `OperationalError` when there is no such queue, `EncodeError` when the message cannot be written.
+        """
+        raw, step = envelope.encode(outgoing.message), step_of(outgoing.priority)
+        return [Item(raw, name, step) for name in self._route(outgoing)]
+
+    def _route(self, outgoing: Outgoing) -> list[str]:
+        if not outgoing.exchange:
+            return [outgoing.routing_key]
+        bindings = self._bindings.get(outgoing.exchange, ())
+        names = dict.fromkeys(spec.name for spec in bindings if _matches(spec, outgoing.routing_key))
+        if not names:
+            raise OperationalError(
+                f"exchange {outgoing.exchange!r} has no binding for key {outgoing.routing_key!r}: declare a queue with one"
+            )
+        return list(names)
+
+    # -- coming in ----------------------------------------------------------------------------------------------------
+
+    def put_last(self, item: Item) -> None:
+        self._queue(item.queue).ready[item.step].append(item)
+        self._on_ready(item.queue)
+
+    def put_first(self, items: Sequence[Item]) -> None:
+        """Put `items` before everything else of their queues; the first of them is the next to be taken."""
+        for item in reversed(items):
+            self._queue(item.queue).ready[item.step].appendleft(item)
+            self._on_ready(item.queue)
+
+    def delay(self, item: Item, due: float) -> None:
+        bisect.insort(self._queue(item.queue).delayed, (due, next(self._arrivals), item))
+
+    # -- going out ----------------------------------------------------------------------------------------------------
+
+    def take(self, queues: Sequence[str], limit: int) -> tuple[list[Item], bool]:
+        """Up to `limit` items, lower steps first, then in the order of `queues`; and whether there is more."""
+        lines = [self._queues[name].ready[step] for step in STEPS for name in queues if name in self._queues]
+        taken: list[Item] = []
+        for line in lines:
+            while line and len(taken) < limit:
+                taken.append(line.popleft())
+        return taken, any(lines)
+
+    def promote(self, queues: Iterable[str], now: float, limit: int) -> tuple[int, float | None]:
+        """Move what is due to the heads; returns how many, and when the next is due."""
+        names = [name for name in dict.fromkeys(queues) if name in self._queues]
+        due = sorted(entry for name in names for entry in self._queues[name].delayed if entry[0] <= now)[:limit]
+        for entry in due:
+            self._queues[entry[2].queue].delayed.remove(entry)
+        self.put_first([item for _, _, item in due])
+        left = [self._queues[name].delayed[0][0] for name in names if self._queues[name].delayed]
+        return len(due), min(left, default=None)
+
+    def handback(self, queues: Iterable[str], limit: int) -> int:
+        """Move up to `limit` delayed calls to the tails, earliest first, whether they are due or not."""
+        names = [name for name in dict.fromkeys(queues) if name in self._queues]
+        entries = sorted(entry for name in names for entry in self._queues[name].delayed)[:limit]
+        for entry in entries:
+            self._queues[entry[2].queue].delayed.remove(entry)
+            self.put_last(entry[2])
+        return len(entries)
+
+    def purge(self, name: str) -> int:
+        count = self.ready(name)
+        if count:
+            for line in self._queues[name].ready.values():
+                line.clear()
+        return count
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+
+    def ready(self, name: str) -> int:
+        queue = self._queues.get(name)
+        return sum(map(len, queue.ready.values())) if queue else 0
+
+    def delayed(self, name: str) -> int:
+        queue = self._queues.get(name)
+        return len(queue.delayed) if queue else 0
+
+    def _queue(self, name: str) -> _Queue:
+        return self._queues.setdefault(name, _Queue())
+
+
+def _matches(spec: QueueSpec, routing_key: str) -> bool:
+    """As Kombu's virtual exchanges: in a topic's pattern `*` is one word, `#` any text."""
+    if spec.exchange_type == "fanout":
+        return True
+    if spec.exchange_type == "topic":
+        words = {"*": r"[^.]+", "#": ".*?"}
+        pattern = r"\.".join(words.get(word, re.escape(word)) for word in spec.routing_key.split("."))
+        return re.fullmatch(pattern, routing_key) is not None
+    return spec.routing_key == routing_key

@@ -1,0 +1,77 @@
+"""One store per URL in this process, and the registry of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from sedano.drivers.memory.agreements import Agreements
+from sedano.drivers.memory.deadletters import DeadLetters
+from sedano.drivers.memory.owners import Owners
+from sedano.drivers.memory.queues import STEPS, Item, Queues
+from sedano.drivers.memory.records import Records
+from sedano.drivers.memory.switchboard import Switchboard
+from sedano.drivers.memory.waking import Waker
+from sedano.exceptions import ImproperlyConfigured
+
+SCHEMES = ("memory", "cache+memory")
+
+_stores: dict[str, Store] = {}
+_stores_lock = threading.Lock()
+
+
+class Store:
+    """Everything that one URL holds. Whoever touches a part of it holds `lock`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.queues = Queues(on_ready=self._wake_waiting)
+        self.owners = Owners()
+        self.dead = DeadLetters()
+        self.records = Records()
+        self.agreements = Agreements()
+        self.switchboard = Switchboard()
+        self._waiting: dict[Waker, frozenset[str]] = {}
+
+    def start_waiting(self, waker: Waker, queues: Sequence[str]) -> None:
+        """From now on `waker` is woken when one of `queues` gets work, and at once if it has some."""
+        self._waiting[waker] = frozenset(queues)
+        if any(self.queues.ready(name) for name in queues):
+            waker.wake()
+
+    def stop_waiting(self, waker: Waker) -> None:
+        self._waiting.pop(waker, None)
+
+    def _wake_waiting(self, queue: str) -> None:
+        for waker, queues in self._waiting.items():
+            if queue in queues:
+                waker.wake()
+
+
+def store_at(url: str) -> Store:
+    """The store of `url`, made when it is asked for first. Raises `ImproperlyConfigured` for a URL of another kind."""
+    name = _name_of(url)
+    with _stores_lock:
+        return _stores.setdefault(name, Store())
+
+
+def forget_store(url: str) -> None:
+    """Let the next to open `url` find an empty store; connections that are open keep the old one."""
+    with _stores_lock:
+        _stores.pop(_name_of(url), None)
+
+
+def put_raw(url: str, queue: str, raw: bytes) -> None:
+    """For tests: store bytes at the tail of `queue` as they are, message or not."""
+    store = store_at(url)
+    with store.lock:
+        store.queues.put_last(Item(raw, queue, STEPS[0]))
+
+
+def _name_of(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if scheme not in SCHEMES or not separator:
+        raise ImproperlyConfigured(f"{url!r} is no URL of a memory store: write memory:// or memory://<name>")
+    parts = urlsplit(url.removeprefix("cache+"))
+    return f"{parts.netloc}{parts.path}".strip("/")

@@ -1,0 +1,220 @@
+"""One conversation with a Redis server: send packed commands, read replies, hear pushes.
+
+Lean on purpose: one `send` and mostly one `recv` for a command or a whole pipeline, no pool, no retry, no lock. It connects
+at the first use, and again at the first use after it was lost; whoever uses it decides what is to be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from sedano.drivers.redis.address import Address, Server
+from sedano.drivers.redis.greeting import greet
+from sedano.drivers.redis.scripts import Script
+from sedano.drivers.redis.sockets import open_socket
+from sedano.drivers.redis.wire import NOTHING, Argument, BadProtocol, ErrorReply, Push, Reply, new_reader, pack
+from sedano.exceptions import OperationalError, StoreFull
+
+_CHUNK_BYTES = 1 << 16
+
+_AWAY = frozenset(
+    ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "NOAUTH", "UNKILLABLE")
+)
+"""Answers of a server that is not, or no longer, the one to talk to: as good as a lost connection."""
+
+_INNER_CODE = re.compile(r"(?:^|[ :]-)(OOM|LOADING|READONLY|MASTERDOWN|MISCONF|NOREPLICAS) ")
+"""Redis 6 wraps the error of a command inside a script; the code stands in the middle."""
+
+Command = tuple[Argument, ...]
+
+
+class Connection:
+    """Not thread-safe, not usable after fork.
+
+    `unavailable` is raised when the server cannot be reached, goes away or does not serve; a full server raises
+    `StoreFull`, any other error answer a plain `OperationalError`. `find_server` is asked at every connect. `pushes`
+    collects what the server says unasked: lists such as `[b"invalidate", [b"key"]]`.
+    """
+
+    def __init__(
+        self, address: Address, unavailable: type[OperationalError], find_server: Callable[[], Server] | None = None
+    ) -> None:
+        self.address = address
+        self.pushes: list[list[Reply]] = []
+        self.protocol = 0  # 2 or 3 while connected
+        self.conversation: object = None  # another one after each connect, None while not connected
+        self._unavailable = unavailable
+        self._find_server = find_server
+        self._socket: socket.socket | None = None
+        self._reader = new_reader()
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, *arguments: Argument) -> Reply:
+        """Send one command and return its reply; raises what an error reply means."""
+        reply = self._converse(pack(arguments), 1)[0]
+        if isinstance(reply, ErrorReply):
+            self.refuse(reply)
+        return reply
+
+    def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send all, then read all replies; raises what the first error reply means, after all were read."""
+        return self._checked(self.attempt(commands))
+
+    def transaction(self, commands: Sequence[Command]) -> list[Reply]:
+        """As `pipeline`, all or none (MULTI), as far as Redis can know that beforehand."""
+        replies = self._checked(self.attempt([("MULTI",), *commands, ("EXEC",)]))
+        return self._checked(replies[-1])
+
+    def attempt(self, commands: Sequence[Command]) -> list[Reply]:
+        """As `pipeline`, but error replies are returned."""
+        return self._converse(b"".join(map(pack, commands)), len(commands))
+
+    def run(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Reply:
+        """Run a script, whether or not the server still has it. One round trip when it has."""
+        tail = (len(keys), *keys, *arguments)
+        reply = self._converse(pack(("EVALSHA", script.sha, *tail)), 1)[0]
+        if isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT":
+            reply = self._converse(pack(("EVAL", script.text, *tail)), 1)[0]
+        if isinstance(reply, ErrorReply):
+            self.refuse(reply)
+        return reply
+
+    # -- pushes -------------------------------------------------------------------------------------------------------
+
+    def send(self, *arguments: Argument) -> None:
+        """Send a command that is answered by pushes, such as SUBSCRIBE."""
+        self.connect()
+        try:
+            self._send(pack(arguments))
+        except BaseException as error:
+            self._break(error)
+
+    def listen(self, timeout_s: float, fds: Sequence[int] = ()) -> bool:
+        """Wait until `pushes` holds something, one of `fds` is readable, or `timeout_s` is over; whether it holds something."""
+        self.connect()
+        ends_at = time.monotonic() + timeout_s
+        try:
+            self._hear()
+            while not self.pushes:
+                is_ours, is_over = self._poll(ends_at - time.monotonic(), fds)
+                if is_ours:
+                    self._receive()
+                    self._hear()
+                if is_over:
+                    break
+        except BaseException as error:
+            self._break(error)
+        return bool(self.pushes)
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Connect now if it is not connected. Raises `ImproperlyConfigured` for a server that is too old."""
+        if self._socket is not None:
+            return
+        try:
+            server = self.address.server if self._find_server is None else self._find_server()
+            self._socket = open_socket(self.address, server)
+            self.protocol = greet(self.address, self._ask, self._unavailable)
+            self.conversation = object()
+        except BaseException as error:
+            self._break(error)
+
+    def close(self) -> None:
+        """Drop the connection; the next use makes a new one."""
+        stream, self._socket = self._socket, None
+        self._reader = new_reader()
+        self.pushes.clear()
+        self.protocol, self.conversation = 0, None
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+    def refuse(self, reply: ErrorReply) -> NoReturn:
+        """Raise what an error reply means."""
+        inner = _INNER_CODE.search(str(reply))
+        code = inner[1] if inner else reply.code
+        if code == "OOM":
+            raise StoreFull(f"{self.address.shown} has reached its memory limit (maxmemory): {reply}") from reply
+        if code in _AWAY:
+            self.close()
+            raise self._unavailable(f"{self.address.shown} does not serve: {reply}") from reply
+        raise OperationalError(f"{self.address.shown} refused a command: {reply}") from reply
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _converse(self, data: bytes, count: int) -> list[Reply]:
+        if self._socket is None:
+            self.connect()
+        try:
+            self._send(data)
+            return [self._read() for _ in range(count)]
+        except BaseException as error:
+            self._break(error)
+
+    def _ask(self, *arguments: Argument) -> Reply:
+        self._send(pack(arguments))
+        return self._read()
+
+    def _break(self, error: BaseException) -> NoReturn:
+        """Whatever interrupts a conversation ends the connection: what came next on it would answer another question."""
+        self.close()
+        if isinstance(error, BlockingIOError | TimeoutError):
+            raise self._unavailable(f"{self.address.shown} did not answer in time") from error
+        if isinstance(error, OSError | EOFError | BadProtocol):
+            raise self._unavailable(f"no connection to {self.address.shown}: {error}") from error
+        raise error
+
+    def _checked(self, replies: list[Reply]) -> list[Reply]:
+        for reply in replies:
+            if isinstance(reply, ErrorReply):
+                self.refuse(reply)
+        return replies
+
+    def _send(self, data: bytes) -> None:
+        assert self._socket is not None
+        self._socket.sendall(data)
+
+    def _receive(self) -> None:
+        assert self._socket is not None
+        data = self._socket.recv(_CHUNK_BYTES)
+        if not data:
+            raise EOFError("the server closed it")
+        self._reader.feed(data)
+
+    def _read(self) -> Reply:
+        """The next reply; pushes on the way are set aside."""
+        while True:
+            reply = self._reader.gets()
+            if reply is NOTHING:
+                self._receive()
+            elif isinstance(reply, Push):
+                self.pushes.append(reply)
+            else:
+                return reply
+
+    def _hear(self) -> None:
+        """Set aside what has arrived. With RESP2 messages of subscriptions look like replies."""
+        while (reply := self._reader.gets()) is not NOTHING:
+            self.pushes.append(reply)
+
+    def _poll(self, timeout_s: float, fds: Sequence[int]) -> tuple[bool, bool]:
+        """Whether the server has said something; whether one of `fds` is readable or the time is over."""
+        stream = self._socket
+        assert stream is not None
+        poller = select.poll()
+        for fd in (stream.fileno(), *fds):
+            poller.register(fd, select.POLLIN)
+        is_pending = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
+        ready = {fd for fd, _ in poller.poll(0 if is_pending else max(0, math.ceil(timeout_s * 1000)))}
+        is_ours = is_pending or stream.fileno() in ready
+        return is_ours, bool(ready - {stream.fileno()}) or not is_ours

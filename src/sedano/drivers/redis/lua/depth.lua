@@ -1,0 +1,25 @@
+-- Count what queues hold.
+-- KEYS  1 owners  2 prefix of held.  3 prefix of delayed.  4 letters  5 prefix of dead.  6 dead_expiry  7 dead_bytes
+-- ARGV  1 now  2 number of steps  then for each queue its name and its ready lists
+-- Reply for each queue {ready, delayed, reserved, begun, dead}
+--> dead
+prune_letters({letters = KEYS[4], by_queue = KEYS[5], expiry = KEYS[6], bytes = KEYS[7]}, ARGV[1])
+local reserved, begun = {}, {}
+for _, owner in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  for _, record in ipairs(redis.call('HVALS', KEYS[2] .. owner)) do
+    local standing, queue = string.match(record, '^(.)%d+:(.*)$')
+    local counts = (standing == 'e' or standing == 'l') and begun or reserved
+    counts[queue] = (counts[queue] or 0) + 1
+  end
+end
+local reply = {}
+local steps = tonumber(ARGV[2])
+for i = 3, #ARGV, steps + 1 do
+  local queue, ready = ARGV[i], 0
+  for j = i + 1, i + steps do ready = ready + redis.call('LLEN', ARGV[j]) end
+  reply[#reply + 1] = {
+    ready, redis.call('ZCARD', KEYS[3] .. queue), reserved[queue] or 0, begun[queue] or 0,
+    redis.call('ZCARD', KEYS[5] .. queue),
+  }
+end
+return reply

@@ -1,0 +1,251 @@
+-- One turn of a slot: settle, delay, begin, reserve, as one step.
+--
+-- KEYS  1 lease  2 held  3 kept  4 pending  5 unacked  6 unacked_index  7 sequence  8 revision
+--       9 prefix of our schedules (delayed.)  10 letters  11 prefix of dead.  12 dead_expiry  13 dead_bytes  14 letter_id
+--       15... the ready lists to look at, in this order
+-- ARGV  1 fence  2 owner  3 global key prefix  4 separator  5 broker database  6 results database ('' when it is the same)
+--       7 '' or how many bytes the settling needs: it goes into a full server, too, when it frees as many
+--       then, each a count n followed by n entries:
+--       stored       pending key
+--       settlements  tag; the next five only when there are any
+--       outgoing     number of its settlement, kind, key, a, value (see _outgoing)
+--       pendings     number of its settlement, key, value
+--       results      number of its settlement, key, payload, ttl in ms or ''
+--       parts        number of its settlement, group key, member, index, payload, ttl in ms, '1' when ordered, claim in s
+--       fates        number of its settlement, 'Q' envelope or '', or 'D' note; then max_bytes, ends_at, now (D only)
+--       delays       tag, due
+--       begins       tag; after the n tags one string of n letters, e early or l late
+--       and: how many to reserve; when that is not 0, for each ready list '<step>:<queue>' and ',"","<queue>"]'
+--
+-- Reply nil when the lease is lost; nothing was done then. Else
+--       {revision, '1' when there is more, {begun tags}, {refused tags}, {group keys whose chord is ready},
+--        number of the first reserved, {number of list (from 1), envelope, ...}}
+--> values
+--> full
+--> results
+--> dead
+--> outgoing
+local held, kept, unacked, index = KEYS[2], KEYS[3], KEYS[5], KEYS[6]
+if call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return false end
+local owner, prefix, separator, here, there = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local dead = {letters = KEYS[10], by_queue = KEYS[11], expiry = KEYS[12], bytes = KEYS[13], id = KEYS[14]}
+local at = 7
+
+local function take()
+  at = at + 1
+  return ARGV[at]
+end
+
+local function take_count()
+  return tonumber(take())
+end
+
+local function take_tags(count)
+  local tags = {}
+  for i = 1, count do tags[i] = ARGV[at + i] end
+  at = at + count
+  return tags
+end
+
+local function in_results(step)
+  if there ~= '' then call('SELECT', there) end
+  step()
+  if there ~= '' then call('SELECT', here) end
+end
+
+-- Nothing of these stands anywhere any more.
+local function forget(tags, has_unacked)
+  many('HDEL', held, tags)
+  many('HDEL', kept, tags)
+  if has_unacked then
+    many('HDEL', unacked, tags)
+    many('ZREM', index, tags)
+  end
+end
+
+local refused, begun, chords = {}, {}, {}
+
+local count = take_count()
+if count > 0 then many('HDEL', KEYS[4], take_tags(count)) end
+
+-- settle -------------------------------------------------------------------------------------------------------------
+count = take_count()
+if count > 0 then
+  local tags = take_tags(count)
+  local records = gather('HMGET', held, tags)
+  local accepted, seen, gone, has_unacked = {}, {}, {}, false
+  for i = 1, count do
+    local tag, record = tags[i], records[i]
+    if record and not seen[tag] then
+      seen[tag], accepted[i], gone[#gone + 1] = true, record, tag
+      has_unacked = has_unacked or string.byte(record) ~= 101 -- begun early
+    else
+      refused[#refused + 1] = tag
+    end
+  end
+  -- What may find the memory full comes first, so that a full server refuses the turn before anything is done.
+  if ARGV[7] ~= '' then
+    local freed = 0
+    for i in pairs(accepted) do freed = freed + call('HSTRLEN', kept, tags[i]) end
+    if freed >= tonumber(ARGV[7]) then despite_full(held) end
+  end
+  local sendings = take_count()
+  for i = 1, sendings do
+    local reason = misfit(ARGV[at + 5 * i - 3], ARGV[at + 5 * i - 2])
+    if reason then return redis.error_reply(reason) end
+  end
+  for _ = 1, sendings do
+    local i, kind, key, a, value = take_count(), take(), take(), take(), take()
+    if accepted[i] then send(kind, key, a, value, KEYS[7]) end
+  end
+  for _ = 1, take_count() do
+    local i, key, value = take_count(), take(), take()
+    if accepted[i] then call('HSET', KEYS[4], key, value) end
+  end
+  local writes, parts = take_count(), 0
+  if writes > 0 then
+    in_results(function()
+      for _ = 1, writes do
+        local i, key, payload, ttl = take_count(), take(), take(), take()
+        if accepted[i] then write_result(key, payload, ttl) end
+      end
+    end)
+  end
+  parts = take_count()
+  if parts > 0 then
+    in_results(function()
+      for _ = 1, parts do
+        local i, base, member, score = take_count(), take(), take(), take()
+        local payload, ttl, ordered, claim = take(), take(), take(), take()
+        if accepted[i] and count_part(base, member, score, payload, ttl, ordered, claim) then
+          chords[#chords + 1] = base
+        end
+      end
+    end)
+  end
+  for _ = 1, take_count() do
+    local i, fate, value, max_bytes, ends_at, now = take_count(), take(), take(), take(), take(), take()
+    if accepted[i] then
+      local _, step, queue = parts_of(accepted[i])
+      local envelope = call('HGET', kept, tags[i])
+      if fate == 'D' then
+        keep_letter(dead, queue, value, envelope, max_bytes, ends_at, now)
+      elseif still_there(index, {tags[i]}, {accepted[i]})[1] then
+        local list = prefix .. queue .. (step == '0' and '' or separator .. step)
+        call('LPUSH', list, value ~= '' and value or envelope)
+      end
+    end
+  end
+  forget(gone, has_unacked)
+end
+
+-- delay --------------------------------------------------------------------------------------------------------------
+count = take_count()
+if count > 0 then
+  despite_full(held)
+  for _ = 1, count do
+    local tag, due = take(), take()
+    local record = call('HGET', held, tag)
+    local standing, step, queue = parts_of(record or ' 0:')
+    local is_reserved = standing == 'r' or standing == 'q'
+    if is_reserved and still_there(index, {tag}, {record})[1] then
+      local number = string.format('%016d:', call('INCR', KEYS[7]))
+      call('ZADD', KEYS[9] .. queue, due, number .. step .. ':' .. call('HGET', kept, tag))
+    else
+      refused[#refused + 1] = tag
+    end
+    if is_reserved then
+      forget({tag}, true)
+    end
+  end
+end
+
+-- begin --------------------------------------------------------------------------------------------------------------
+count = take_count()
+if count > 0 then
+  local tags = take_tags(count)
+  local letters = take()
+  local records = gather('HMGET', held, tags)
+  local there = still_there(index, tags, records)
+  local marks, leaves, gone = {}, {}, {}
+  for i = 1, count do
+    local tag, record, letter = tags[i], records[i], string.sub(letters, i, i)
+    local standing = record and string.sub(record, 1, 1)
+    if standing == 'e' or standing == 'l' then
+      begun[#begun + 1] = tag
+    elseif standing and there[i] then
+      begun[#begun + 1] = tag
+      marks[#marks + 1] = tag
+      marks[#marks + 1] = letter .. string.sub(record, 2)
+      if letter == 'e' then
+        leaves[#leaves + 1] = tag
+      elseif standing == 'q' then
+        -- The caller could read what the look below could not, so Kombu can too.
+        local _, _, queue = parts_of(record)
+        call('HSET', unacked, tag, '[' .. call('HGET', kept, tag) .. ',"",' .. cjson.encode(queue) .. ']')
+        call('ZADD', index, call('TIME')[1], tag)
+      end
+    else
+      refused[#refused + 1] = tag
+      if standing then gone[#gone + 1] = tag end
+    end
+  end
+  despite_full(held)
+  many('HSET', held, marks)
+  many('HDEL', unacked, leaves)
+  many('ZREM', index, leaves)
+  forget(gone, false)
+end
+
+-- reserve ------------------------------------------------------------------------------------------------------------
+local wanted = take_count()
+local reserved, more, first = {}, '0', 0
+if wanted > 0 then
+  local lists = #KEYS - 14
+  local missing = wanted
+  for list = 1, lists do
+    local items = call('RPOP', KEYS[14 + list], missing)
+    if items then
+      missing = missing - #items
+      for _, item in ipairs(items) do
+        reserved[#reserved + 1] = list
+        reserved[#reserved + 1] = item
+      end
+      if missing == 0 then
+        if call('EXISTS', unpack(KEYS, 14 + list)) > 0 then more = '1' end
+        break
+      end
+    end
+  end
+  if #reserved > 0 then
+    local taken = #reserved / 2
+    first = call('INCRBY', KEYS[7], taken) - taken + 1
+    local now = call('TIME')[1]
+    local records, envelopes, stands, scores = {}, {}, {}, {}
+    for i = 1, #reserved, 2 do
+      local list, item = reserved[i], reserved[i + 1]
+      local tag = owner .. ':' .. (first + (i - 1) / 2)
+      local mark = 'r'
+      -- One entry of `unacked` that is no JSON stops Celery's restore for everybody. Envelopes end in two maps; what ends
+      -- otherwise is worth a real look. What slips through is moved out as soon as the caller has failed to decode it.
+      if (string.sub(item, 1, 2) == '{"' and string.sub(item, -2) == '}}') or pcall(cjson.decode, item) then
+        stands[#stands + 1] = tag
+        stands[#stands + 1] = '[' .. item .. ARGV[at + 2 * list]
+        scores[#scores + 1] = now
+        scores[#scores + 1] = tag
+      else
+        mark = 'q'
+      end
+      envelopes[#envelopes + 1] = tag
+      envelopes[#envelopes + 1] = item
+      records[#records + 1] = tag
+      records[#records + 1] = mark .. ARGV[at + 2 * list - 1]
+    end
+    many('HSET', unacked, stands)
+    many('ZADD', index, scores)
+    many('HSET', kept, envelopes)
+    many('HSET', held, records)
+  end
+end
+
+return {tonumber(call('GET', KEYS[8]) or 0), more, begun, refused, chords, first, reserved}

@@ -1,0 +1,50 @@
+"""Sockets to a server: TCP, Unix, TLS, with the timeouts and keepalive of an address."""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+
+from sedano.drivers.redis.address import Address, Server
+from sedano.drivers.redis.tls import new_context
+
+
+def open_socket(address: Address, server: Server) -> socket.socket:
+    """A connected socket. Raises OSError."""
+    if server.path:
+        stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            stream.settimeout(address.connect_timeout_s)
+            stream.connect(server.path)
+        except OSError as error:
+            stream.close()
+            raise OSError(error.errno, f"{error.strerror or error} ({server.path})") from error
+    else:
+        stream = socket.create_connection((server.host, server.port), address.connect_timeout_s)
+    try:
+        return _prepare(stream, address, server)
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _prepare(stream: socket.socket, address: Address, server: Server) -> socket.socket:
+    if not server.path:
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if address.keepalive:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in address.keepalive_options.items():
+                stream.setsockopt(socket.IPPROTO_TCP, option, value)
+    if address.tls is not None:
+        stream = new_context(address.tls).wrap_socket(stream, server_hostname=server.host or None)
+        stream.settimeout(address.socket_timeout_s)
+        return stream
+    # The kernel's own timeouts save the poll before every read and write that Python's would make.
+    stream.settimeout(None)
+    if address.socket_timeout_s is not None:
+        fraction, seconds = math.modf(address.socket_timeout_s)
+        limit = struct.pack("ll", int(seconds), int(fraction * 1_000_000))
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    return stream

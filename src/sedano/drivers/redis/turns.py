@@ -1,0 +1,185 @@
+"""A turn as the arguments of `lua/turn.lua`, and its answer as a `TurnReply`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from sedano.contracts import (
+    Begin,
+    ChordPart,
+    ChordReady,
+    Delay,
+    Delivery,
+    Fate,
+    Lease,
+    ResultWrite,
+    Settlement,
+    TurnReply,
+    encode_pending,
+    pending_of,
+)
+from sedano.drivers.redis import wire
+from sedano.drivers.redis.deliveries import new_delivery
+from sedano.drivers.redis.keys import Keys, ResultKeys
+from sedano.drivers.redis.wire import Argument, Reply
+from sedano.exceptions import MessageTooLarge
+from sedano.protocol import envelope
+
+CLAIM_S = 60
+"""How long a chord's body may take to be published before somebody else may claim it (Celery: twice the join timeout)."""
+
+KEY_BYTES = 150
+"""What a key takes besides its value."""
+
+Requeue = Callable[[Lease, str], bytes]
+"""The bytes with which the delivery of a tag goes back to its queue."""
+
+_note_encoder = msgspec.msgpack.Encoder()
+
+
+@functools.lru_cache(maxsize=1024)
+def sources(keys: Keys, queues: tuple[str, ...]) -> tuple[list[Argument], list[Argument]]:
+    """The ready lists of `queues` in the order of looking, and what the script must know about each."""
+    lists: list[Argument] = []
+    facts: list[Argument] = []
+    for step in keys.steps:
+        for queue in queues:
+            lists.append(keys.ready(queue, step))
+            facts += (f"{step}:{queue}", f',"",{json.dumps(queue)}]')
+    return lists, facts
+
+
+@functools.lru_cache(maxsize=1024)
+def places(keys: Keys, queues: tuple[str, ...]) -> list[tuple[str, int]]:
+    """Queue and step of each list of `sources`."""
+    return [(queue, step) for step in keys.steps for queue in queues]
+
+
+class ResultWriter:
+    """Records and chord parts as arguments of scripts."""
+
+    def __init__(self, keys: ResultKeys, *, is_ordered: bool) -> None:
+        self._keys = keys
+        self._ordered = "1" if is_ordered else "0"
+
+    def record(self, write: ResultWrite) -> tuple[Argument, Argument, Argument]:
+        if len(write.payload) >= wire.MAX_ARGUMENT_BYTES:
+            raise MessageTooLarge(f"the result of {write.task_id} has {len(write.payload)} bytes, too many for Redis")
+        return self._keys.record(write.task_id), write.payload, "" if write.ttl_s is None else milliseconds(write.ttl_s)
+
+    def part(self, part: ChordPart) -> tuple[Argument, ...]:
+        return (
+            self._keys.group(part.group_id),
+            f"{part.task_id}:{part.group_index}",
+            part.group_index,
+            part.payload,
+            milliseconds(part.ttl_s),
+            self._ordered,
+            CLAIM_S,
+        )
+
+    def ready(self, group_key: bytes) -> ChordReady:
+        return ChordReady(group_key.decode().removeprefix(self._keys.group("")))
+
+
+def settle_arguments(
+    settle: Sequence[Settlement],
+    sendings: Sequence[Sequence[Argument]],
+    writer: ResultWriter | None,
+    requeued: dict[str, bytes],
+    now: float,
+) -> list[Argument]:
+    """The settle sections. `sendings` are the messages out of each settlement, `requeued` the bytes of each requeued tag;
+    without a `writer` results and parts become pendings."""
+    arguments: list[Argument] = [len(settle)]
+    if not settle:
+        return arguments
+    outgoing: list[Argument] = []
+    pendings: list[Argument] = []
+    results: list[Argument] = []
+    parts: list[Argument] = []
+    fates: list[Argument] = []
+    for number, settlement in enumerate(settle, 1):
+        arguments.append(settlement.tag)
+        sending = sendings[number - 1] if sendings else ()
+        for i in range(0, len(sending), 4):
+            outgoing += (number, *sending[i : i + 4])
+        if writer is None:
+            pending = pending_of(settlement)
+            if pending is not None:
+                pendings += (number, pending.key, encode_pending(pending))
+        else:
+            if settlement.result is not None:
+                results += (number, *writer.record(settlement.result))
+            if settlement.chord_part is not None:
+                parts += (number, *writer.part(settlement.chord_part))
+        if settlement.fate is not Fate.ACK:
+            fates += (number, *_fate(settlement, requeued, now))
+    for section, size in ((outgoing, 5), (pendings, 3), (results, 4), (parts, 8), (fates, 6)):
+        arguments.append(len(section) // size)
+        arguments += section
+    return arguments
+
+
+def bytes_needed(settle: Sequence[Settlement]) -> int | None:
+    """What these settlements add to the server, roughly; None when they keep their messages there."""
+    if not settle or any(settlement.fate is not Fate.ACK for settlement in settle):
+        return None
+    results = [settlement.result for settlement in settle if settlement.result is not None]
+    parts = [settlement.chord_part for settlement in settle if settlement.chord_part is not None]
+    messages = [outgoing.message for settlement in settle for outgoing in settlement.messages_out]
+    return (
+        sum(len(result.payload) + KEY_BYTES for result in results)
+        + sum(len(part.payload) + KEY_BYTES for part in parts)
+        + sum(len(envelope.encode(message)) for message in messages)
+    )
+
+
+def other_arguments(delay: Sequence[Delay], begin: Sequence[Begin], reserve: int, facts: Sequence[Argument]) -> list[Argument]:
+    """The sections after the settling."""
+    arguments: list[Argument] = [len(delay)]
+    for order in delay:
+        arguments += (order.tag, repr(float(order.due)))
+    arguments.append(len(begin))
+    if begin:
+        arguments += [one.tag for one in begin]
+        arguments.append("".join("e" if one.early else "l" for one in begin))
+    arguments.append(reserve)
+    if reserve:
+        arguments += facts
+    return arguments
+
+
+def read_turn(reply: Reply, owner: str, lists: Sequence[tuple[str, int]], writer: ResultWriter | None) -> TurnReply:
+    """The answer; new deliveries are decoded here."""
+    revision, more, begun, refused, chords, first, taken = reply
+    reserved: list[Delivery] = []
+    for position in range(0, len(taken), 2):
+        queue, step = lists[abs(taken[position]) - 1]
+        reserved.append(new_delivery(f"{owner}:{first + position // 2}", queue, step, taken[position + 1]))
+    return TurnReply(
+        begun=[tag.decode() for tag in begun],
+        reserved=reserved,
+        refused=[tag.decode() for tag in refused],
+        chords=[writer.ready(group) for group in chords] if writer is not None else [],
+        more=more == b"1",
+        revision=revision,
+    )
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, at least one: Redis takes no zero."""
+    return max(1, math.ceil(seconds * 1000))
+
+
+def _fate(settlement: Settlement, requeued: dict[str, bytes], now: float) -> tuple[Argument, ...]:
+    if settlement.fate is Fate.REQUEUE:
+        return "Q", requeued.get(settlement.tag, b""), 0, 0, 0
+    note = settlement.dead
+    assert note is not None
+    return "D", _note_encoder.encode(note), note.max_bytes, repr(note.died_at + note.keep_s), repr(now)

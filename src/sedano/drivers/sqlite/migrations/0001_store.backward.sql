@@ -1,0 +1,19 @@
+-- Back to an empty database.
+DROP TRIGGER listeners_out;
+DROP TABLE mail;
+DROP TABLE watches;
+DROP TABLE listener_queues;
+DROP TABLE listeners;
+DROP TABLE locks;
+DROP TABLE revokes;
+DROP TABLE chord_parts;
+DROP TABLE chords;
+DROP TABLE results;
+DROP TABLE dead;
+DROP TABLE pendings;
+DROP TABLE bodies;
+DROP TABLE messages;
+DROP TABLE owners;
+DROP TABLE bindings;
+DROP TABLE queues;
+DROP TABLE counters;

@@ -1,0 +1,184 @@
+"""Result records (wire-protocol 6.1): task meta maps and their bytes. Exceptions in them: see `errors.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sedano.exceptions import DecodeError, ImproperlyConfigured, TaskRevokedError
+from sedano.protocol.compression import compress, decompress
+from sedano.protocol.errors import exception_from_map, exception_to_map, pickleable
+from sedano.protocol.serializers import dumps, known_type, loads
+from sedano.states import EXCEPTION_STATES
+
+__all__ = [
+    "chord_part_payload",
+    "decode_meta",
+    "encode_meta",
+    "exception_from_map",
+    "exception_to_map",
+    "extended_fields",
+    "failure",
+    "group_key",
+    "read_chord_part",
+    "revoked",
+    "state",
+    "success",
+    "task_key",
+]
+
+# A compressed record says so itself, so that a reader needs no setting: prefix, MIME type, a zero byte, data.
+_COMPRESSED = b"\0celery-compressed\0"
+
+
+def task_key(task_id: str) -> str:
+    """The key of a task's record in key-value stores."""
+    return "celery-task-meta-" + task_id
+
+
+def group_key(group_id: str) -> str:
+    """The key of a saved group, and the stem of a chord's keys."""
+    return "celery-taskset-meta-" + group_id
+
+
+def state(
+    task_id: str,
+    status: str,
+    result: Any = None,
+    *,
+    traceback: str | None = None,
+    children: Sequence[Any] = (),
+    date_done: str | None = None,
+    group_id: str | None = None,
+    parent_id: str | None = None,
+    extended: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A task meta. `result` may be an exception; `encode_meta` writes it in the serializer's form.
+
+    `children` are result tuples; `date_done` is ISO text, for final states only.
+    """
+    meta: dict[str, Any] = {
+        "status": status,
+        "result": result,
+        "traceback": traceback,
+        "children": children if isinstance(children, list) else list(children),
+        "date_done": date_done,
+    }
+    if group_id:
+        meta["group_id"] = group_id
+    if parent_id:
+        meta["parent_id"] = parent_id
+    if extended:
+        meta.update(extended)
+    meta["task_id"] = task_id
+    return meta
+
+
+def success(task_id: str, value: Any, *, date_done: str, **more: Any) -> dict[str, Any]:
+    """The meta of a SUCCESS; `more` as in `state`."""
+    return state(task_id, "SUCCESS", value, date_done=date_done, **more)
+
+
+def failure(task_id: str, exc: BaseException, *, date_done: str, traceback: str | None = None, **more: Any) -> dict[str, Any]:
+    """The meta of a FAILURE; `more` as in `state`."""
+    return state(task_id, "FAILURE", exc, date_done=date_done, traceback=traceback, **more)
+
+
+def revoked(task_id: str, reason: str = "revoked", *, date_done: str, **more: Any) -> dict[str, Any]:
+    """The meta of a REVOKED call; `reason` is "revoked", "terminated" or "expired"."""
+    return state(task_id, "REVOKED", TaskRevokedError(reason), date_done=date_done, **more)
+
+
+def extended_fields(
+    *,
+    name: str | None,
+    args: Any,
+    kwargs: Any,
+    worker: str | None,
+    retries: int,
+    queue: str | None,
+    stamped_headers: Sequence[str] | None = None,
+    stamps: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What `result_extended` adds: pass it to `state` as `extended`. Stamps stand flat beside the other fields."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "args": args,
+        "kwargs": kwargs,
+        "worker": worker,
+        "retries": retries,
+        "queue": queue,
+    }
+    if stamps:
+        fields["stamped_headers"] = stamped_headers
+        fields.update({stamp: value for stamp, value in stamps.items() if stamp in (stamped_headers or ())})
+    return fields
+
+
+def encode_meta(meta: Mapping[str, Any], serializer: str = "json", compression: str | None = None) -> bytes:
+    """The stored form. Raises `EncodeError` when the result cannot be serialized."""
+    result = meta.get("result")
+    if isinstance(result, BaseException) and _means_exception(meta.get("status")):
+        meta = {**meta, "result": _stored_exception(result, serializer)}
+    return _encode(meta, serializer, compression)
+
+
+def decode_meta(
+    payload: bytes, serializer: str = "json", accept: Collection[str] | None = None, *, exceptions: bool = True
+) -> dict[str, Any]:
+    """The meta in `payload`, decompressed if it is compressed; exceptions are made of their maps unless told otherwise.
+
+    `accept` None accepts what `serializer` writes. A saved group is read too; it has no status. Raises `DecodeError`,
+    `ContentDisallowed`, `ImproperlyConfigured` for an unknown serializer, and `SecurityError` for a record that names
+    something else than an exception class.
+    """
+    meta = _decode(payload, serializer, accept)
+    if not isinstance(meta, dict):
+        raise DecodeError(f"the result record is a {type(meta).__name__}, not a map")
+    if exceptions and meta.get("result") and _means_exception(meta.get("status")):
+        meta["result"] = exception_from_map(meta["result"])
+    return meta
+
+
+def chord_part_payload(
+    task_id: str, status: str, result: Any, serializer: str = "json", compression: str | None = None
+) -> bytes:
+    """`[1, task id, state, result or exception map]`, as counted for a chord."""
+    if isinstance(result, BaseException) and _means_exception(status):
+        result = _stored_exception(result, serializer)
+    return _encode([1, task_id, status, result], serializer, compression)
+
+
+def read_chord_part(payload: bytes, serializer: str = "json", accept: Collection[str] | None = None) -> tuple[str, str, Any]:
+    """(task id, state, result) of a counted part; the result of a failed one is its exception."""
+    part = _decode(payload, serializer, accept)
+    if not isinstance(part, list | tuple) or len(part) != 4:
+        raise DecodeError("the chord part is no list of four")
+    _, task_id, status, result = part
+    return str(task_id), str(status), exception_from_map(result) if result and _means_exception(status) else result
+
+
+def _means_exception(status: Any) -> bool:
+    return isinstance(status, str) and status in EXCEPTION_STATES
+
+
+def _stored_exception(exc: BaseException, serializer: str) -> Any:
+    return pickleable(exc) if serializer == "pickle" else exception_to_map(exc, serializer)
+
+
+def _encode(value: Any, serializer: str, compression: str | None) -> bytes:
+    data = dumps(value, serializer)[2]
+    if not compression:
+        return data
+    compressed, content_type = compress(data, compression)
+    return b"".join((_COMPRESSED, content_type.encode(), b"\0", compressed))
+
+
+def _decode(payload: bytes, serializer: str, accept: Collection[str] | None) -> Any:
+    if payload.startswith(_COMPRESSED):
+        content_type, _, payload = payload[len(_COMPRESSED) :].partition(b"\0")
+        payload = decompress(payload, content_type.decode("utf-8", "replace"))
+    content_type_of_value = known_type(serializer)
+    if content_type_of_value is None:
+        raise ImproperlyConfigured(f"result_serializer is {serializer!r}, and there is no such serializer")
+    return loads(payload, content_type_of_value, "utf-8", (content_type_of_value,) if accept is None else accept)

@@ -1,0 +1,1 @@
+"""What happens next: delivery, lease, window, retry, routing, shutdown. Decisions without I/O."""

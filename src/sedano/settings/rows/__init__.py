@@ -1,0 +1,1 @@
+"""The rows of the table, one module per group of settings, in the order of the reference page."""

@@ -1,0 +1,52 @@
+"""What a slot is given when it starts, whichever pool runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sedano.clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+    from sedano.worker.table import SharedTable
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOptions:
+    """Plain values for the slot loop; resolved from settings and the command line once, in the supervisor.
+
+    Times are in seconds. `prefetch_cap` None holds work measured in time (see `rules/window.py`); a number caps how many
+    deliveries the slot may hold. `max_tasks` None lets the slot live for ever. `dead_keep_s` and `dead_max_bytes` limit
+    what is kept of failed calls.
+    """
+
+    queues: tuple[str, ...]
+    queue_order: str = "round_robin"  # or "priority", "sorted"
+    lease_s: float = 20.0
+    window_s: float = 0.02
+    prefetch_cap: int | None = None
+    max_tasks: int | None = None
+    max_deliveries: int = 5
+    dead_keep_s: float = 7 * 86400.0
+    dead_max_bytes: int = 256 * 1024 * 1024
+    clock: Clock = SYSTEM_CLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class SlotContext:
+    """One slot: its place in the table and its ways to and from the supervisor.
+
+    `wake_fd` becomes readable when the supervisor wants the slot to look at its row (stop, revoke, terminate) before its
+    wait for work is over: read it empty. `notify_fd` (None in the solo pool) is written one byte when the supervisor should
+    look at the table: the slot left idleness, or wrote an earlier `next_due`. `name` is what log lines show as processName.
+    """
+
+    app: Celery
+    index: int
+    name: str
+    node: str
+    table: SharedTable
+    options: SlotOptions
+    wake_fd: int
+    notify_fd: int | None = None

@@ -1,0 +1,145 @@
+"""What to do with a delivery that was just reserved: hold it to run it, settle it unrun, or delay it.
+
+Only what will run is begun: known here, readable, not expired, not revoked, due. The rest is settled or delayed straight from
+its reservation, so that nothing a producer can send makes a window.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from sedano import signals
+from sedano.contracts import Delay, Delivery, Settlement
+from sedano.exceptions import NotRegistered, UnreadableMessage
+from sedano.protocol.call import Call, read, read_body
+from sedano.protocol.message import Message
+from sedano.protocol.saferepr import saferepr
+from sedano.worker import lines
+from sedano.worker.context import SlotOptions
+from sedano.worker.held import Held, is_harmless, request_of
+from sedano.worker.settle import Settler
+
+_logger = logging.getLogger("celery.worker.strategy")
+
+Decision = Held | Settlement | Delay
+
+DECODED_AT_ONCE = 64 * 1024
+"""Bodies up to this many bytes are decoded before the call is begun, so that what cannot be read never is. A bigger one, or
+one whose reading runs code, might kill the process: that has to be counted, so it is decoded inside the window."""
+
+PROMPT_S = 10.0
+"""A call that comes this soon after its ETA was delayed by us, and its `received` line is written already."""
+
+
+class Intake:
+    """Decides about deliveries. `revoked` is asked for membership only, and may be replaced at any time.
+
+    `was_successful(task_id)` looks into the result store; it is asked about redeliveries of tasks that want it.
+    """
+
+    def __init__(self, settler: Settler, node: str, options: SlotOptions, was_successful: Callable[[str], bool]) -> None:
+        self.revoked: Collection[str] = frozenset()
+        self._settler = settler
+        self._node = node
+        self._most = options.max_deliveries
+        self._clock = options.clock
+        self._was_successful = was_successful
+        self._accept, self._tz = settler.message_terms.accept, settler.message_terms.tz
+
+    def decide(self, delivery: Delivery, now: float) -> Decision:
+        """`now` is wall seconds. Never raises for anything that a message can hold; writes the log line that belongs to it."""
+        message = delivery.message
+        if message is None:
+            return self._unreadable(delivery, UnreadableMessage(delivery.unreadable))
+        try:
+            call = read(message, tz=self._tz, accept=self._accept)
+        except UnreadableMessage as exc:
+            return self._unreadable(delivery, exc)
+        terms = self._settler.book.find(call.task)
+        if terms is None:
+            return self._unknown(delivery, call, message)
+        if 0 < self._most <= delivery.deliveries:
+            _logger.error(
+                "Task %s[%s] was lost %s times, as often as is allowed: kept as a dead letter",
+                lines.one_line(call.shadow or call.task), lines.one_line(call.id), delivery.deliveries,
+            )  # fmt: skip
+            return self._settler.poison(delivery)
+        refused = self._refused(delivery, call, now)
+        if refused is not None:
+            return refused
+        if call.eta is not None and call.eta > now:
+            self._say_received(delivery, call, now)
+            return Delay(delivery.tag, call.eta)
+        if terms.skip_successful and delivery.redelivered and self._was_successful(call.id):
+            lines.ignored(task_id=call.id, name=call.shadow or call.task, description="Task already completed successfully.")
+            return self._settler.done_before(delivery, call)
+        risky = len(message.body) > DECODED_AT_ONCE or not is_harmless(message) or "compression" in message.headers
+        if risky and message.content_type in self._accept:  # what is not accepted is refused without being opened
+            return Held(delivery, call, terms, None)
+        try:
+            return Held(delivery, call, terms, read_body(message, self._accept))
+        except UnreadableMessage as exc:
+            return self._unreadable(delivery, exc)
+
+    def again(self, held: Held, now: float) -> Settlement | None:
+        """Look once more at a call that has waited in hand: its time may be over, or somebody has revoked it."""
+        if held.call.expires is None and held.call.id not in self.revoked:
+            return None
+        return self._refused(held.delivery, held.call, now)
+
+    def begun(self, held: Held, now: float) -> None:
+        """The call is about to run: write its `received` line."""
+        self._say_received(held.delivery, held.call, now)
+
+    def unreadable(self, held: Held, exc: UnreadableMessage) -> Settlement:
+        """The body of a begun call turned out to be unreadable."""
+        return self._unreadable(held.delivery, exc)
+
+    # -- refusals -----------------------------------------------------------------------------------------------------
+
+    def _refused(self, delivery: Delivery, call: Call, now: float) -> Settlement | None:
+        expired = call.expires is not None and now > call.expires
+        if not expired and call.id not in self.revoked:
+            return None
+        self._say_received(delivery, call, now)
+        lines.discarded(task_id=call.id, name=call.shadow or call.task)
+        if signals.task_revoked.receivers:
+            request = request_of(call, delivery, self._node, None)
+            task = self._settler.book.find(call.task)
+            signals.task_revoked.send(
+                sender=task.task if task is not None else None, request=request, terminated=False, signum=None, expired=expired
+            )
+        return self._settler.expired(delivery) if expired else self._settler.revoked(delivery)
+
+    def _unknown(self, delivery: Delivery, call: Call, message: Message) -> Settlement:
+        lines.unknown(
+            name=call.task, body=_shown(message.body), headers=message.headers, delivery_info=call.delivery_info
+        )  # fmt: skip
+        if signals.task_unknown.receivers:
+            exc = NotRegistered(call.task)
+            signals.task_unknown.send(sender=None, message=message, exc=exc, name=call.task, id=call.id)
+        return self._settler.unknown(delivery, call)
+
+    def _unreadable(self, delivery: Delivery, exc: UnreadableMessage) -> Settlement:
+        body = delivery.message.body if delivery.message is not None else delivery.raw
+        lines.unreadable(reason=str(exc), queue=delivery.queue, body=_shown(body))
+        if signals.task_rejected.receivers:
+            signals.task_rejected.send(sender=None, message=delivery.message, exc=exc)
+        return self._settler.unreadable(delivery, exc)
+
+    def _say_received(self, delivery: Delivery, call: Call, now: float) -> None:
+        """Once for each call: not again for one whose line was written when it was delayed."""
+        if call.eta is not None and call.retries == 0 and 0 <= now - call.eta < PROMPT_S:
+            return
+        name = call.shadow or call.task
+        eta = None if call.eta is None else datetime.fromtimestamp(call.eta, self._tz)
+        lines.received(task_id=call.id, name=name, args=call.argsrepr or "", kwargs=call.kwargsrepr or "", eta=eta)
+        if signals.task_received.receivers:
+            request = request_of(call, delivery, self._node, None)
+            signals.task_received.send(sender=None, request=request)
+
+
+def _shown(body: bytes) -> str:
+    return f"{saferepr(body[:2048], 1024)} ({len(body)}b)"

@@ -1,0 +1,262 @@
+"""Keeps the node alive in the store: renews its leases, watches those of others, moves due calls to their queues, follows
+the revokes.
+
+A thread with a connection of its own; it runs no code of the user's and waits for nothing but the store, because a late
+renewal stops every slot of the node. Taking over the dead is the reaper's work.
+
+One beat does it all. It comes six times in a lease time while some slot works, four times while there are other nodes to
+watch, three times when this node is alone and idle: that is all that such a node does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from sedano import crashpoints
+from sedano.contracts import Coordination, LeaseRecord, QueueSpec, Results, Revoke
+from sedano.exceptions import OperationalError, ResultsUnavailable
+from sedano.rules.lease import LeaseWatch, look_every, renew_every
+from sedano.worker.leasebook import LeaseBook
+from sedano.worker.link import StoreLink
+from sedano.worker.rounds import Rounds, Schedule
+from sedano.worker.table import Phase, SharedTable
+
+_logger = logging.getLogger("celery.worker")
+_consumer = logging.getLogger("celery.worker.consumer.connection")
+EXPIRE_EVERY_S = 60.0
+RESTORE_EVERY_S = 30.0
+BEATS_WHEN_IDLE = 3  # in a lease time; a slot begins on a lease that is up to two thirds old
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperTerms:
+    """`queues` are those that the node consumes, `specs` their declarations; `url` is redacted."""
+
+    node: str
+    queues: tuple[str, ...]
+    specs: tuple[QueueSpec, ...]
+    lease_s: float
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperEars:
+    """What the keeper tells the supervisor, called in the keeper's thread.
+
+    `connected` after each new connection; `terminate` with orders to end running calls; `died` with leases of others that
+    stood still for the lease time; `tried` with how often in a row the broker could not be reached.
+    """
+
+    connected: Callable[[], None]
+    terminate: Callable[[Sequence[Revoke]], None]
+    died: Callable[[Sequence[LeaseRecord]], None]
+    tried: Callable[[int], None]
+
+
+@runtime_checkable
+class RestoresForeign(Protocol):
+    """A broker on which dead Celery workers leave deliveries that nobody but a Celery worker would put back."""
+
+    def restore_foreign(self) -> int: ...
+
+
+class Keeper:
+    """`start`, `wake` when a slot has delayed a call, `stop`."""
+
+    def __init__(
+        self,
+        terms: KeeperTerms,
+        table: SharedTable,
+        book: LeaseBook,
+        link: StoreLink,
+        open_results: Callable[[], Results | None],
+        open_coordination: Callable[[], Coordination],
+        ears: KeeperEars,
+    ) -> None:
+        self._terms, self._table, self._book, self._link, self._ears = terms, table, book, link, ears
+        self._open_results, self._open_coordination = open_results, open_coordination
+        self._results: Results | None = None
+        self._coordination: Coordination | None = None
+        self._beat_s = renew_every(terms.lease_s)
+        slow_look_s = 2 * look_every(terms.lease_s)
+        self._schedule = Schedule(
+            {"beat": self._beat_s, "promote": slow_look_s, "expire": EXPIRE_EVERY_S, "restore": RESTORE_EVERY_S}
+        )
+        self.renewed_at = 0.0  # monotonic
+        self._retry_at = 0.0
+        self._watch = LeaseWatch()
+        self._strangers = False
+        self._known_connection = False
+        self._revision = 0
+        self._hands_back = False
+        self.rounds = Rounds("sedano-keeper", self._round, self._end)
+
+    def _round(self) -> float:
+        wait = self._retry_at - time.monotonic()
+        if wait > 0:
+            return wait  # woken while the broker is away: it is asked again when that was announced
+        try:
+            self._work()
+            self._link.worked()
+        except OperationalError as exc:
+            self._known_connection = False
+            self._close_others()
+            wait = self._link.broke(exc, longest_s=self._beat_s)
+            self._retry_at = time.monotonic() + wait
+            self._ears.tried(self._link.tries)
+            return wait
+        return self._schedule.seconds_left()
+
+    def _work(self) -> None:
+        broker = self._link.broker()
+        if not self._known_connection:
+            broker.declare(self._terms.specs)
+            self._known_connection = True
+            _consumer.info("Connected to %s", self._terms.url)
+            self._ears.connected()
+        if self._schedule.take("beat") or (self._works() and self.is_late):
+            self._renew()
+            self._look_at_others()
+            if self._works():
+                self._follow_revokes()
+            self._schedule.set("beat", self._pace_s())
+        self._note_hints()
+        if self._schedule.take("promote"):
+            self._promote()
+        if self._schedule.take("expire"):
+            self._expire()
+        if self._schedule.take("restore") and isinstance(broker, RestoresForeign):
+            count = broker.restore_foreign()
+            if count:
+                _logger.warning("put %d calls back into their queues that dead Celery workers had taken", count)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the next beat is due by the pace of a node that works: wake this thread when a slot begins to."""
+        return time.monotonic() - self.renewed_at >= self._beat_s
+
+    def _works(self) -> bool:
+        return any(row.phase is Phase.BUSY for row in self._table)
+
+    def _pace_s(self) -> float:
+        if self._works():
+            return self._beat_s
+        return look_every(self._terms.lease_s) if self._strangers else self._terms.lease_s / BEATS_WHEN_IDLE
+
+    # -- leases -------------------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        crashpoints.reach("supervisor.renew.before")
+        kept = self._book.kept()
+        before = time.monotonic()  # the store's answer proves that the lease held at some time after this
+        lost = {lease.owner for lease in self._link.broker().renew([each.lease for each in kept])}
+        for each in kept:
+            if each.lease.owner not in lost:
+                if each.row is not None and each.is_current():
+                    each.row.renewed_at = before
+            elif each.row is None:
+                self._book.drop(each.lease.owner)
+            elif each.is_current():
+                each.row.lost = True
+                if each.row.phase is not Phase.STOPPING:  # else it has retired its lease itself
+                    _logger.warning(
+                        "%s: its lease is gone: another node has taken it over, or the store has lost it", each.lease.owner
+                    )
+        self.renewed_at = before
+        crashpoints.reach("supervisor.renew.after")
+
+    def _look_at_others(self) -> None:
+        records = self._link.broker().leases()
+        ours = self._book.ours()
+        strangers = [record for record in records if record.owner not in ours]
+        self._strangers = bool(strangers)
+        dead = self._watch.observe(strangers, time.monotonic(), self._terms.lease_s)
+        if dead:
+            self._ears.died(dead)
+
+    # -- the schedule -------------------------------------------------------------------------------------------------
+
+    def _note_hints(self) -> None:
+        """Slots write down when the first of the calls that they delayed is due."""
+        for row in self._table:
+            due = row.next_due
+            if due:
+                row.next_due = 0.0  # a hint that is written this very moment is lost: the slow look finds its call
+                self._schedule.hasten("promote", due - time.time())
+
+    def _promote(self) -> None:
+        broker = self._link.broker()
+        if not broker.capabilities.schedule:
+            return
+        crashpoints.reach("supervisor.promote.before")
+        while True:
+            moved, next_due = broker.promote(self._terms.queues, time.time())
+            if next_due is None or next_due > time.time() or self.is_late:  # a million may be due: the leases come first
+                break
+            if not moved:  # the store's own clock is behind: do not spin
+                next_due = max(next_due, time.time() + 0.01)
+                break
+        if next_due is not None:
+            self._schedule.hasten("promote", next_due - time.time())
+        crashpoints.reach("supervisor.promote.after")
+
+    def _expire(self) -> None:
+        try:
+            if self._results is None:
+                self._results = self._open_results()
+            if self._results is not None and self._results.expire(time.time()):
+                self._schedule.set("expire", 0.0)  # there may be more: after the leases, if these are due
+        except ResultsUnavailable as exc:  # another store than the broker's, perhaps: the leases must not wait for it
+            _logger.warning("old results are not removed now: %s", exc)
+            self._close_others()
+
+    # -- revokes ------------------------------------------------------------------------------------------------------
+
+    def _follow_revokes(self) -> None:
+        """Find orders to end running calls which were given to another node, or while nobody heard. Slots that become busy
+        read them at their turns."""
+        if self._coordination is None:
+            self._coordination = self._open_coordination()
+        if self._coordination.revision() == self._revision:
+            return
+        self._revision, orders = self._coordination.revokes()
+        deadly = [order for order in orders if order.terminate]
+        if deadly:
+            self._ears.terminate(deadly)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def finish(self, *, hand_back: bool) -> None:
+        """End the thread. With `hand_back`, if no lease is left in the store, delayed calls go back for Celery to find."""
+        self._hands_back = hand_back
+        self.rounds.stop()
+
+    def _end(self) -> None:
+        try:
+            if self._hands_back and self._link.works:
+                self._hand_back()
+        except OperationalError as exc:
+            _logger.warning("delayed calls stay in the schedule (use `sedano handback`): %s", exc)
+        self._close_others()
+        self._link.close()
+
+    def _close_others(self) -> None:
+        for store in (self._results, self._coordination):
+            if store is not None:
+                store.close()
+        self._results = self._coordination = None
+
+    def _hand_back(self) -> None:
+        broker = self._link.broker()
+        if broker.leases():
+            return
+        crashpoints.reach("supervisor.handback.before")
+        count = 0
+        while moved := broker.handback(self._terms.queues):
+            count += moved
+        if count:
+            _logger.info("the last node stops: %d delayed calls are back in their queues, as Celery keeps them", count)

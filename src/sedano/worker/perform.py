@@ -1,0 +1,179 @@
+"""Run one begun call: from what is held to its settlement, with the log line that people look for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from sedano import signals
+from sedano.app.attempt import Attempt, fail_attempt, run_attempt
+from sedano.app.context import Context, running
+from sedano.contracts import Outcome, ResultWrite, Settlement
+from sedano.exceptions import OperationalError, SoftTimeLimitExceeded, UnreadableMessage
+from sedano.protocol.call import Body, read_body
+from sedano.protocol.saferepr import saferepr
+from sedano.worker import lines
+from sedano.worker.held import Held, request_of
+from sedano.worker.intake import Intake
+from sedano.worker.row import Row
+from sedano.worker.settle import Settler
+
+_logger = logging.getLogger("celery.worker.job")
+
+
+class UserCode:
+    """Whether a task's own code runs now, and what SIGUSR1 does to it.
+
+    It raises SoftTimeLimitExceeded inside the task, if the supervisor has marked this very call as over its limit, or sends
+    the signal to terminate the call. Anywhere else it does nothing.
+    """
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self.runs = False
+
+    def install(self) -> None:
+        """Take the signal where it was left to us: a pool process ignores it until now. Elsewhere (solo) it is not ours."""
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN:
+            signal.signal(signal.SIGUSR1, self._interrupt)
+
+    def begin(self) -> None:
+        """The task's own code comes next. Raises SoftTimeLimitExceeded when decoding its arguments took too long already."""
+        self.runs = True
+        if self._row.soft_limit_due():
+            raise SoftTimeLimitExceeded
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.runs and (self._row.soft_limit_due() or self._row.terminate):
+            self.runs = False
+            raise SoftTimeLimitExceeded
+
+
+class Performer:
+    """Runs calls of one slot. `store(writes)` writes records at once: STARTED, and the later steps of a chain that failed."""
+
+    def __init__(
+        self,
+        settler: Settler,
+        intake: Intake,
+        node: str,
+        user_code: UserCode,
+        store: Callable[[Sequence[ResultWrite]], None],
+    ) -> None:
+        self._settler = settler
+        self._intake = intake
+        self._node = node
+        self._user_code = user_code
+        self._store = store
+        self._accept = settler.message_terms.accept
+        self._pid = os.getpid()
+        self._held: Held
+        self._request: Context
+        self._settlement: Settlement | None = None
+        self._others: tuple[ResultWrite, ...] = ()
+
+    def perform(self, held: Held) -> Settlement:
+        """Raises only what must stop the process: SystemExit and KeyboardInterrupt of the task's own."""
+        body = held.body
+        if body is None:
+            message = held.delivery.message
+            assert message is not None
+            try:
+                body = read_body(message, self._accept)
+            except UnreadableMessage as exc:
+                return self._intake.unreadable(held, exc)
+        self._held = held
+        self._request = request = request_of(held.call, held.delivery, self._node, body)
+        self._forget()
+        if held.terms.track_started:
+            self._store_started(held, request)
+        attempt = self._run(held, request, body)
+        settlement = self._settlement or self._internal_error(held, request, attempt)
+        if self._others:
+            self._store_now(self._others, "the FAILURE of the later steps of its chain")
+        self._say(held, request, attempt)
+        self._forget()
+        del self._held, self._request  # a slot that waits for work does not keep the arguments of the call before
+        return settlement
+
+    def _run(self, held: Held, request: Context, body: Body) -> Attempt:
+        task, user_code = held.terms.task, self._user_code
+        try:
+            user_code.begin()
+            attempt = run_attempt(task, request, body.args, body.kwargs, self._prepare)
+            user_code.runs = False
+        except SoftTimeLimitExceeded as exc:  # it came when the task's own code was just over
+            user_code.runs = False
+            attempt = fail_attempt(task, request, exc, traceback.format_exc())
+            with running(task, request):
+                self._prepare(attempt)
+        return attempt
+
+    def _prepare(self, attempt: Attempt) -> None:
+        """Called when the body is over: its settlement is made before hooks and signals tell of the outcome."""
+        self._user_code.runs = False
+        self._settlement, self._others = self._settler.settle(self._held, self._request, attempt)
+
+    def _forget(self) -> None:
+        self._settlement, self._others = None, ()
+
+    def _internal_error(self, held: Held, request: Context, attempt: Attempt) -> Settlement:
+        """The end could not be worked out, not even as a failure; the reason is in the log already."""
+        exc = (
+            attempt.exc if isinstance(attempt.exc, Exception) else RuntimeError("the end of this call could not be worked out")
+        )
+        if signals.task_internal_error.receivers:
+            signals.task_internal_error.send(
+                sender=held.terms.task, task_id=held.call.id, args=request.args, kwargs=request.kwargs, request=request,
+                exception=exc, traceback=exc.__traceback__, einfo=attempt.einfo,
+            )  # fmt: skip
+        return self._settler.broken(held, exc)
+
+    def _store_started(self, held: Held, request: Context) -> None:
+        write = self._settler.started(held, request, self._pid)
+        if write is not None:
+            self._store_now((write,), "STARTED")
+
+    def _store_now(self, writes: Sequence[ResultWrite], what: str) -> None:
+        try:
+            self._store(writes)
+        except OperationalError as exc:  # a state that only informs must not keep the call from running, or from ending
+            _logger.warning("%s of %s[%s] is not stored: %s", what, self._held.name, self._held.call.id, exc)
+
+    # -- log lines ----------------------------------------------------------------------------------------------------
+
+    def _say(self, held: Held, request: Context, attempt: Attempt) -> None:
+        call, outcome = held.call, attempt.outcome
+        if outcome is Outcome.SUCCESS:
+            if lines.wants_success():
+                args, kwargs = _arguments(held, request)
+                lines.succeeded(
+                    task_id=call.id, name=held.name, return_value=saferepr(attempt.value, held.terms.repr_length),
+                    runtime=attempt.runtime_s, args=args, kwargs=kwargs,
+                )  # fmt: skip
+        elif outcome is Outcome.FAILURE:
+            self._say_failed(held, request, attempt)
+        elif outcome is Outcome.RETRY:
+            lines.retried(task_id=call.id, name=held.name, reason=str(attempt.exc))
+        elif outcome is Outcome.IGNORED:
+            lines.ignored(task_id=call.id, name=held.name)
+        elif outcome is Outcome.REJECTED:
+            lines.rejected(task_id=call.id, name=held.name, exc=attempt.exc, text=saferepr(attempt.exc))
+
+    def _say_failed(self, held: Held, request: Context, attempt: Attempt) -> None:
+        assert attempt.exc is not None
+        args, kwargs = _arguments(held, request)
+        lines.failed(
+            task_id=held.call.id, name=held.name, hostname=self._node, exc=attempt.exc, text=saferepr(attempt.exc),
+            traceback=attempt.traceback, args=args, kwargs=kwargs, expected=isinstance(attempt.exc, held.terms.throws),
+        )  # fmt: skip
+
+
+def _arguments(held: Held, request: Context) -> tuple[str, str]:
+    call = held.call
+    return call.argsrepr or saferepr(request.args), call.kwargsrepr or saferepr(request.kwargs)

@@ -1,0 +1,202 @@
+"""What one node is to be, resolved once from settings and command line: plain values for everything below."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sedano.app.amqp import specs_of
+from sedano.contracts import QueueSpec
+from sedano.exceptions import ImproperlyConfigured
+from sedano.log import mlevel, redact_url
+from sedano.rules.retry import reconnect_intervals
+from sedano.settings import OPTIONS
+from sedano.worker.context import SlotOptions
+from sedano.worker.logs import LogPlan
+from sedano.worker.nodenames import node_format, node_name
+from sedano.worker.pools import pool_name
+
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+
+FOR_EVER_S = 100 * 365 * 86400.0
+NO_LIMIT = 1 << 62  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the command line, or `app.Worker(...)`, says. None: not said, the settings decide.
+
+    `app_name` is the word after `-A`, by which another process can find the app. `queues` None means all of `task_queues`.
+    The last group is accepted as in Celery; `without_gossip` and `without_mingle` mean what is never done here.
+    """
+
+    hostname: str | None = None
+    app_name: str | None = None
+    concurrency: int | str | None = None
+    pool: str | None = None
+    queues: tuple[str, ...] | None = None
+    exclude_queues: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    purge: bool = False
+    loglevel: int | str = "WARNING"
+    logfile: str | None = None
+    pidfile: str | None = None
+    color: bool | None = None
+    quiet: bool = False
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    max_tasks_per_child: int | None = None
+    prefetch_multiplier: int | None = None
+    disable_prefetch: bool | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    without_gossip: bool = False
+    without_mingle: bool = False
+    without_heartbeat: bool = False
+    task_events: bool | None = None
+    heartbeat_interval: float | None = None
+    optimization: str | None = None
+    statedb: str | None = None
+    autoscale: str | None = None
+    max_memory_per_child: int | None = None
+
+    def setting_changes(self) -> dict[str, Any]:
+        """Settings that these options stand for: they win over the app's."""
+        changes: dict[str, Any] = dict(self.settings)
+        named = {
+            "task_time_limit": self.time_limit,
+            "task_soft_time_limit": self.soft_time_limit,
+            "worker_max_tasks_per_child": self.max_tasks_per_child,
+            "worker_prefetch_multiplier": self.prefetch_multiplier,
+            "worker_disable_prefetch": self.disable_prefetch,
+            "worker_concurrency": self.concurrency,
+            "worker_pool": self.pool,
+        }
+        changes.update({name: value for name, value in named.items() if value is not None})
+        return changes
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node. Times are seconds; `url` and `results_url` are redacted."""
+
+    node: str
+    pool: str
+    concurrency: int
+    slot: SlotOptions
+    specs: tuple[QueueSpec, ...]
+    log: LogPlan
+    url: str
+    results_url: str | None
+    pidfile: str | None
+    long_s: float
+    drain_s: float | None
+    alive_s: float
+    remote_control: bool
+    hand_back: bool
+    connect_patience_s: float | None  # how long to try to reach the broker, None for ever
+    connect_at_start: bool  # whether to try again at all before the first connection stands
+    connect_again: bool  # and after one was lost
+
+
+def plan_node(app: Celery, options: WorkerOptions, node: str | None = None) -> NodePlan:
+    """Resolve; settings must be loaded and queues selected. Raises ImproperlyConfigured."""
+    read = app.conf.typed
+    pool = pool_name(str(read("worker_pool")))
+    stores = app.stores
+    node = node or node_name(options.hostname)
+    consumed = dict(app.amqp.queues.consume_from)
+    if not consumed:
+        raise ImproperlyConfigured("there is no queue to consume from: check -Q, -X and task_queues")
+    again, at_start = read("broker_connection_retry"), read("broker_connection_retry_on_startup")
+    pidfile = options.pidfile or read("worker_pidfile")
+    return NodePlan(
+        node=node,
+        pool=pool,
+        concurrency=1 if pool == "solo" else resolve_concurrency(read("worker_concurrency")),
+        slot=_slot_options(app, tuple(consumed)),
+        specs=tuple(spec for queue in consumed.values() for spec in specs_of(queue)),
+        log=log_plan(app, options, node),
+        url=redact_url(stores.broker_url),
+        results_url=redact_url(stores.results_url) if stores.results_url else None,
+        pidfile=node_format(pidfile, node) if pidfile else None,
+        long_s=_number(app.conf, "worker_long_task_time"),
+        drain_s=read("worker_drain_timeout"),
+        alive_s=_number(app.conf, "worker_proc_alive_timeout"),
+        remote_control=read("worker_enable_remote_control"),
+        hand_back=stores.broker_url.partition(":")[0] in ("redis", "rediss", "unix", "redis+socket", "sentinel"),
+        connect_patience_s=_patience_s(read("broker_connection_max_retries")),
+        connect_at_start=again if at_start is None else at_start,
+        connect_again=again,
+    )
+
+
+def log_plan(app: Celery, options: WorkerOptions, node: str) -> LogPlan:
+    read = app.conf.typed
+    return LogPlan(
+        node=node,
+        level=mlevel(options.loglevel),
+        file=options.logfile or read("worker_logfile"),
+        format=read("worker_log_format"),
+        task_format=read("worker_task_log_format"),
+        date_format=read("worker_log_datefmt"),
+        task_date_format=read("worker_task_log_datefmt"),
+        color=read("worker_log_color") if options.color is None else options.color,
+        hijack_root=read("worker_hijack_root_logger"),
+        redirect=read("worker_redirect_stdouts"),
+        redirect_level=read("worker_redirect_stdouts_level"),
+    )
+
+
+def resolve_concurrency(wanted: int | str | None) -> int:
+    """A number, or how many cores this process may use. Raises ImproperlyConfigured."""
+    if wanted is None or wanted in ("", 0, "0", "auto"):
+        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        number = int(wanted)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ImproperlyConfigured(f"a concurrency of {wanted!r} cannot be: give a number from 1 on, or auto")
+    return number
+
+
+def _slot_options(app: Celery, queues: tuple[str, ...]) -> SlotOptions:
+    read = app.conf.typed
+    plain = SlotOptions(queues)
+    transport = read("broker_transport_options")
+    keep_s, keep_bytes = read("task_dead_retention"), read("task_dead_max_bytes")
+    return SlotOptions(
+        queues=queues,
+        queue_order=str(transport.get("queue_order_strategy") or plain.queue_order),
+        lease_s=_number(app.conf, "worker_lease_time"),
+        window_s=_number(app.conf, "worker_window_time"),
+        prefetch_cap=_prefetch_cap(app.conf),
+        max_tasks=read("worker_max_tasks_per_child") or None,
+        max_deliveries=read("task_max_deliveries") or 0,
+        dead_keep_s=FOR_EVER_S if keep_s is None else keep_s,
+        dead_max_bytes=NO_LIMIT if keep_bytes is None else keep_bytes,
+    )
+
+
+def _number(conf: Any, name: str) -> float:
+    """A setting that None leaves at its default."""
+    value = conf.typed(name)
+    return float(OPTIONS[name].default if value is None else value)
+
+
+def _patience_s(max_retries: int | None) -> float | None:
+    """As long as Celery needs for so many tries: we try more often, and must not give up sooner for that."""
+    return sum(itertools.islice(reconnect_intervals(), max_retries)) if max_retries else None
+
+
+def _prefetch_cap(conf: Any) -> int | None:
+    """How many deliveries a slot may hold: `worker_prefetch_multiplier` if it was set, 1 without prefetch, else no cap."""
+    if conf.typed("worker_disable_prefetch"):
+        return 1
+    if not conf.value_set_for("worker_prefetch_multiplier"):
+        return None
+    return conf.typed("worker_prefetch_multiplier") or None

@@ -1,0 +1,112 @@
+"""Result records and chord parts: what of a call's end is stored where its caller looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+from sedano import states
+from sedano.app.attempt import Attempt
+from sedano.app.context import Context
+from sedano.clock import Clock
+from sedano.contracts import ChordPart, Outcome, ResultWrite
+from sedano.exceptions import Retry
+from sedano.protocol import results
+from sedano.protocol.call import Call
+from sedano.worker.terms import ResultTerms, TaskTerms
+
+
+class Records:
+    """Writes records as `how` says, for the node `node`; dates are in the zone `tz`."""
+
+    def __init__(self, how: ResultTerms, node: str, tz: tzinfo, clock: Clock) -> None:
+        self.how = how
+        self._node = node
+        self._tz = tz
+        self._clock = clock
+
+    def of_attempt(
+        self, call: Call, terms: TaskTerms, request: Context, attempt: Attempt, children: Sequence[Any] | None
+    ) -> tuple[ResultWrite | None, ChordPart | None]:
+        """The record and the chord part of an attempt. Raises EncodeError when the result cannot be written."""
+        outcome = attempt.outcome
+        if outcome is Outcome.SUCCESS:
+            part = self.part(call, request, states.SUCCESS, attempt.value) if request.chord else None
+            if not self.how.stored or ignores_result(call, terms):
+                return None, part
+            return self.write(call, request, states.SUCCESS, attempt.value, children=children), part
+        if outcome is Outcome.IGNORED or (outcome is Outcome.REJECTED and attempt.requeue):
+            return None, None
+        state, error = (states.RETRY, _cause(attempt.exc)) if outcome is Outcome.RETRY else (states.FAILURE, attempt.exc)
+        part = self.part(call, request, state, attempt.exc) if request.chord and state == states.FAILURE else None
+        if not self.stores_errors(call, terms):
+            return None, part
+        return self.write(call, request, state, error, traceback=attempt.traceback, children=children), part
+
+    def stores_errors(self, call: Call, terms: TaskTerms) -> bool:
+        """Whether the failure of a call is stored: also of one without a result, if its task asks for that."""
+        return self.how.stored and (terms.store_errors or not ignores_result(call, terms))
+
+    def write(
+        self,
+        call: Call,
+        request: Context | None,
+        state: str,
+        value: Any,
+        *,
+        traceback: str | None = None,
+        children: Sequence[Any] | None = None,
+    ) -> ResultWrite:
+        """The record of `state`. Raises EncodeError when `value` cannot be written."""
+        how = self.how
+        ready = state in states.READY_STATES
+        if children is None and request is not None and request.__dict__.get("_children"):
+            children = [child.as_tuple() for child in request.children]
+        meta = results.state(
+            call.id,
+            state,
+            value,
+            traceback=traceback,
+            children=children or (),
+            date_done=self._now() if ready else None,
+            group_id=call.group,
+            parent_id=call.parent_id,
+            extended=self._extended(call, request) if how.extended and request is not None else None,
+        )
+        ttl_s = how.failure_ttl_s if state == states.FAILURE else how.ttl_s
+        return ResultWrite(call.id, results.encode_meta(meta, how.serializer, how.compression), ttl_s, ready)
+
+    def _extended(self, call: Call, request: Context) -> dict[str, Any]:
+        return results.extended_fields(
+            name=call.task,
+            args=request.args,
+            kwargs=request.kwargs,
+            worker=self._node,
+            retries=call.retries,
+            queue=call.delivery_info.get("routing_key"),
+            stamped_headers=call.stamped_headers,
+            stamps=call.stamps,
+        )
+
+    def part(self, call: Call, request: Context, state: str, value: Any) -> ChordPart | None:
+        """This call's part of the chord that it is a header task of."""
+        group_id = call.group
+        if group_id is None:
+            return None
+        payload = results.chord_part_payload(call.id, state, value, self.how.serializer)
+        index = request.group_index if isinstance(request.group_index, int) else 0
+        return ChordPart(group_id, call.id, index, payload, self.how.chord_ttl_s)
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock.wall(), self._tz).isoformat()
+
+
+def ignores_result(call: Call, terms: TaskTerms) -> bool:
+    """The call's own word, else the task's."""
+    return terms.ignore_result if call.ignore_result is None else call.ignore_result
+
+
+def _cause(exc: BaseException | None) -> BaseException | None:
+    """What is stored of a retry: the exception that caused it."""
+    return exc.exc if isinstance(exc, Retry) else exc

@@ -1,0 +1,399 @@
+"""The slot: one unit of concurrency. Settle what is over, begin the next window, reserve more, in one round trip; then run.
+
+    turn: settle window n, begin window n+1, reserve ──► decide about what was reserved ──► run window n+1 ──┐
+      ▲                                                                                                      │
+      └──────────────────────────────────────────────────────────────────────────────────────────────────────┘
+      nothing in hand: wait for work
+
+A slot stops beginning when its lease was not renewed for two thirds of the lease time: its node's supervisor renews it, and
+somebody else may take it over after a whole one. It is fenced besides: a turn of a lease that is lost changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+from sedano.contracts import (
+    Begin,
+    ChordReady,
+    Coordination,
+    Delay,
+    Delivery,
+    Outcome,
+    Revoke,
+    Settlement,
+    TurnReply,
+    encode_settlement,
+    pending_of,
+)
+from sedano.crashpoints import reach
+from sedano.exceptions import OperationalError
+from sedano.log import redact_url
+from sedano.protocol.results import decode_meta
+from sedano.rules.lease import may_begin
+from sedano.rules.window import MAX_STASH, RunTimes, stash_target
+from sedano.worker.brisk import brisk
+from sedano.worker.context import SlotContext
+from sedano.worker.held import Held
+from sedano.worker.intake import Intake
+from sedano.worker.perform import Performer, UserCode
+from sedano.worker.revocations import Revocations
+from sedano.worker.row import Row
+from sedano.worker.rowview import Phase
+from sedano.worker.separate import SeparateResults
+from sedano.worker.settle import Settler
+from sedano.worker.stash import Stash
+from sedano.worker.turns import GivenUp, LeaseGone, Turns
+
+_logger = logging.getLogger("celery.worker.consumer.consumer")
+
+IDLE_WAIT_S = 5.0  # P7: a consuming connection is used at least every ten seconds
+BLIND_WAIT_S = 0.25  # where waiting cannot watch the supervisor's file besides
+LONG_S = 0.05  # what waits behind a window that took longer is given back
+STALE_WAIT_S = 0.5  # between two looks at a lease that is not renewed
+SMOOTHING = 0.1
+
+
+def run_slot(ctx: SlotContext) -> int:
+    """Run calls until the supervisor says stop, or `max_tasks` are done; the process's exit code.
+
+    Raises SystemExit and KeyboardInterrupt of a task's own code: then what is in hand stands in the table, for the supervisor
+    to settle.
+    """
+    row = ctx.table.row(ctx.index)
+    row.phase = Phase.STARTING
+    row.pid = os.getpid()
+    user_code = UserCode(row)
+    user_code.install()
+    os.set_blocking(ctx.wake_fd, False)
+    reach("slot.started")
+    slot = Slot(ctx, user_code)
+    try:
+        return slot.run()
+    finally:
+        slot.close()
+
+
+class Slot:
+    """The loop. One lease, one broker connection, one row of the table."""
+
+    def __init__(self, ctx: SlotContext, user_code: UserCode) -> None:
+        options, app = ctx.options, ctx.app
+        self._ctx = ctx
+        self._options = options
+        self._clock = options.clock
+        self._row: Row = ctx.table.row(ctx.index)
+        self._stores = brisk(app.stores, options.lease_s)
+        self._broker = self._stores.open_broker()
+        self._capabilities = self._broker.capabilities
+        self._settler = Settler(app, ctx.node, options)
+        self._results = SeparateResults(self._stores.open_results_if_on, options.clock)
+        self._times = RunTimes()
+        self._stash = Stash(self._times, options.window_s)
+        self._turns = Turns(
+            ctx, self._broker, self._settler, self._stash, redact_url(app.stores.broker_url),
+            app.conf.typed("broker_connection_max_retries") or None,
+        )  # fmt: skip
+        self._intake = Intake(self._settler, ctx.node, options, self._was_successful)
+        self._performer = Performer(self._settler, self._intake, ctx.node, user_code, self._results.store)
+        self._coordination: Coordination | None = None
+        self._revocations = Revocations(self._read_revokes)
+        self._mean_s: float | None = None
+        self._appetite = 1
+        self._left = options.max_tasks
+        self._stale = False
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        try:
+            self._register()
+            while not (self._row.stop or self._left == 0):
+                try:
+                    self._step()
+                except LeaseGone:
+                    self._register()
+            self._leave()
+        except GivenUp:
+            if not self._turns.out:
+                return 0
+            _logger.error("slot %s ends while its broker is away: the supervisor has what it could not settle", self._ctx.name)
+            return 1
+        return 0
+
+    def close(self) -> None:
+        self._broker.close()
+        self._results.close()
+        if self._coordination is not None:
+            self._coordination.close()
+
+    def _register(self) -> None:
+        while True:
+            try:
+                self._turns.register()
+            except LeaseGone:
+                continue
+            break
+        reach("slot.registered")
+
+    def _step(self) -> None:
+        if not self._may_begin():
+            return
+        window = self._choose()
+        reply = self._turn(window, self._hunger(window))
+        if len(reply.begun) < len(window):
+            begun = set(reply.begun)
+            window = [held for held in window if held.tag in begun]
+            self._turns.release_stash()  # the supervisor gave back what we hold, or part of it: do not ask for each
+        self._row.stash = len(self._stash) + len(reply.reserved)
+        if window:
+            began = self._clock.monotonic()
+            self._run_window(window)
+            if self._clock.monotonic() - began > LONG_S:
+                self._turns.release_stash(also=[delivery.tag for delivery in reply.reserved])
+                return
+        self._accept(reply)
+        if not (window or reply.reserved or self._turns.waiting):
+            self._idle()
+
+    def _turn(self, window: Sequence[Held], reserve: int) -> TurnReply:
+        turns = self._turns
+        reply = turns.take([Begin(held.tag, held.terms.early) for held in window], reserve)
+        if reply.reserved:
+            turns.order.gave(delivery.queue for delivery in reply.reserved)
+        if reply.revision != self._revocations.revision and self._revocations.follow(reply.revision):
+            self._intake.revoked = self._revocations.ids
+        if not self._capabilities.shared_results:
+            self._store_results()
+        turns.applied.clear()
+        self._say_chords(reply.chords)
+        return reply
+
+    def _store_results(self) -> None:
+        pendings = (pending_of(settlement) for settlement in self._turns.applied)
+        self._results.add(pending for pending in pendings if pending is not None)
+        keys, chords = self._results.send()
+        self._turns.stored += keys
+        self._say_chords(chords)
+
+    # -- what to begin, what to reserve -------------------------------------------------------------------------------
+
+    def _may_begin(self) -> bool:
+        """Whether the lease is fresh enough to begin on. If not, everything reserved is given back, and it is waited for."""
+        row = self._row
+        if row.lost:
+            self._turns.drop("the lease was taken over by another node")
+            raise LeaseGone
+        age = self._clock.monotonic() - row.renewed_at
+        if may_begin(0.0, age, self._options.lease_s):
+            self._stale = False
+            return True
+        if not self._stale:
+            self._stale = True
+            _logger.warning("the lease was not renewed for %.1f s: beginning nothing until it is", age)
+            self._turn((), 0)
+            self._turns.release_stash()
+        self._turns.pause(STALE_WAIT_S)
+        return False
+
+    def _choose(self) -> list[Held]:
+        """The next window, out of the stash; those that expired or were revoked meanwhile are settled."""
+        now = self._clock.wall()
+        for delivery in self._stash.due(now):
+            self._decide(delivery, now)
+        most = MAX_STASH if self._left is None else self._left
+        cap = self._options.prefetch_cap
+        window: list[Held] = []
+        while not window:
+            taken = self._stash.take_window(most if cap is None else min(most, max(cap, 1)))
+            if not taken:
+                break
+            for held in taken:
+                refused = self._intake.again(held, now)
+                if refused is None:
+                    window.append(held)
+                else:
+                    self._turns.settle(refused)
+        return window
+
+    def _hunger(self, window: Sequence[Held]) -> int:
+        """How many to reserve: so much that the next window is in hand when this one ends.
+
+        Nothing while a call runs of which nobody knows that it is short: what waits behind it could run elsewhere.
+        """
+        options = self._options
+        if window:
+            predicted = self._times.predict(window[0].call.task)
+            if predicted is None or predicted > options.window_s:
+                return 0
+        target = stash_target(self._mean_s, window_s=options.window_s, cap=options.prefetch_cap)
+        if not window:
+            target = max(target, self._appetite)
+        if options.prefetch_cap is not None:
+            target = min(target, max(options.prefetch_cap, 1) - len(window))
+        if self._left is not None:
+            target = min(target, self._left - len(window))
+        return max(0, target - len(self._stash))
+
+    def _accept(self, reply: TurnReply) -> None:
+        """Sort what was reserved."""
+        if reply.reserved:
+            before, now = len(self._stash), self._clock.wall()
+            for delivery in reply.reserved:
+                self._decide(delivery, now)
+            # Calls that are only moved on (not due, expired) take no time: look at more of them at once.
+            self._appetite = 1 if len(self._stash) > before else min(self._appetite * 2, MAX_STASH)
+        self._row.stash = len(self._stash)
+
+    def _decide(self, delivery: Delivery, now: float) -> None:
+        try:
+            decision = self._intake.decide(delivery, now)
+        except Exception as exc:  # whatever a message made us do: it must not come again and again
+            _logger.exception("cannot decide about a message of queue %s: kept as a dead letter", delivery.queue)
+            decision = self._settler.unreadable(delivery, exc)
+        if isinstance(decision, Held):
+            self._stash.add(decision)
+        elif not isinstance(decision, Delay):
+            self._turns.settle(decision)
+        elif self._capabilities.schedule:
+            self._turns.delay(decision)
+        else:
+            self._stash.add_later(decision.due, delivery)
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def _run_window(self, window: list[Held]) -> None:
+        left = window
+        while left:
+            left = self._run_opened(left)
+
+    def _run_opened(self, window: list[Held]) -> list[Held]:
+        """Run the calls of `window`; returns those that need a window of their own in the table, which was full."""
+        row, lease_s, monotonic = self._row, self._options.lease_s, self._clock.monotonic
+        self._open(window)
+        unrun: list[Held] = []
+        left: list[Held] = []
+        for k, held in enumerate(window):
+            now = monotonic()
+            if row.stop or row.lost or not may_begin(row.renewed_at, now, lease_s):
+                unrun += window[k:]
+                break
+            if not row.start(k, now):
+                unrun.append(held)  # the supervisor has taken it back, and gives it back, too: whoever comes first
+                continue
+            if not self._run_call(held, k, now):
+                self._turn((), 0)
+                still = row.close_window()
+                left = [window[i] for i in still]
+                unrun += [window[i] for i in range(k + 1, len(window)) if i not in still]
+                break
+        if unrun:
+            self._turns.unbegin([held.tag for held in unrun])
+        if not self._turns.out:
+            row.close_window()
+        return left
+
+    def _run_call(self, held: Held, k: int, started_at: float) -> bool:
+        """False when the table has no room for the settlement: it must go to the store before the next call."""
+        reach("slot.call.before")
+        now = self._clock.wall()
+        settlement = self._intake.again(held, now)  # a revoke may have become known in the turn that began it
+        if settlement is not None:
+            self._turns.settle(settlement)
+            return self._keep(k, settlement)
+        self._intake.begun(held, now)
+        settlement = self._performer.perform(held)
+        reach("slot.call.after")
+        self._turns.settle(settlement)
+        kept = self._keep(k, settlement)
+        reach("slot.finished")
+        self._count(held, settlement.outcome, self._clock.monotonic() - started_at)
+        return kept
+
+    def _keep(self, k: int, settlement: Settlement) -> bool:
+        """Write the settlement into the table; False when it has no room, or no form for it: JSON can carry more."""
+        try:
+            encoded = encode_settlement(settlement)
+        except (OverflowError, TypeError, UnicodeEncodeError):
+            return False
+        return self._row.finish(k, encoded)
+
+    def _open(self, window: list[Held]) -> None:
+        row = self._row
+        row.open_window([held.note() for held in window])
+        if row.phase is not Phase.BUSY:
+            row.phase = Phase.BUSY
+            if not self._ctx.table.supervisor_watches:
+                self._turns.notify()
+
+    def _count(self, held: Held, outcome: Outcome, seconds: float) -> None:
+        self._times.observe(held.call.task, seconds)
+        mean = self._mean_s
+        self._mean_s = seconds if mean is None else mean + SMOOTHING * (seconds - mean)
+        row = self._row
+        row.processed += 1
+        if outcome is Outcome.SUCCESS:
+            row.succeeded += 1
+        elif outcome is Outcome.RETRY:
+            row.retried += 1
+        elif outcome is Outcome.FAILURE:
+            row.failed += 1
+        if self._left is not None:
+            self._left -= 1
+
+    # -- idleness and the end -----------------------------------------------------------------------------------------
+
+    def _idle(self) -> None:
+        row = self._row
+        row.close_window()
+        row.phase = Phase.IDLE
+        if row.stop:
+            return
+        reach("slot.wait.before")
+        waits = [IDLE_WAIT_S if self._capabilities.wait_fds else BLIND_WAIT_S]
+        if (retry_in := self._results.retry_in) is not None:
+            waits.append(retry_in)
+        if (due := self._stash.next_due()) is not None:
+            waits.append(max(0.0, due - self._clock.wall()))
+        self._turns.wait(min(waits))
+
+    def _leave(self) -> None:
+        """Settle what is over, hand back what is not begun, end the lease."""
+        self._row.phase = Phase.STOPPING
+        reach("slot.stop.before")
+        try:
+            self._turn((), 0)
+            if self._turns.waiting:
+                self._turn((), 0)
+            self._row.close_window()
+            self._turns.retire()
+        except LeaseGone:
+            return
+
+    # -- other stores -------------------------------------------------------------------------------------------------
+
+    def _read_revokes(self) -> tuple[int, list[Revoke]]:
+        if self._coordination is None:
+            self._coordination = self._stores.open_coordination()
+        try:
+            return self._coordination.revokes()
+        except OperationalError:
+            self._coordination.close()
+            self._coordination = None
+            raise
+
+    def _was_successful(self, task_id: str) -> bool:
+        try:
+            payload = self._results.fetch(task_id)
+        except OperationalError as exc:
+            _logger.warning("whether task %s was successful before cannot be looked up, it runs again: %s", task_id, exc)
+            return False
+        if payload is None:
+            return False
+        return decode_meta(payload, self._settler.records.how.serializer, exceptions=False).get("status") == "SUCCESS"
+
+    def _say_chords(self, chords: list[ChordReady]) -> None:
+        for chord in chords:
+            _logger.error("chord %s is complete, and this version sends no chord bodies", chord.group_id)

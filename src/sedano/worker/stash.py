@@ -1,0 +1,84 @@
+"""What a slot has reserved and not begun, and in which order it looks at its queues."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from sedano.contracts import Delivery
+from sedano.rules.window import MAX_WINDOW, RunTimes, choose_window
+from sedano.worker.held import Held
+
+
+class Stash:
+    """Calls in hand, in the order in which they came. They are in the store's lease too: losing this object loses nothing."""
+
+    def __init__(self, times: RunTimes, window_s: float) -> None:
+        self._ready: deque[Held] = deque()
+        self._later: list[tuple[float, int, Delivery]] = []
+        self._count = itertools.count()
+        self._times = times
+        self._window_s = window_s
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._later)
+
+    def add(self, held: Held) -> None:
+        self._ready.append(held)
+
+    def add_later(self, due: float, delivery: Delivery) -> None:
+        """Keep what is not due, for a store that has no schedule."""
+        heapq.heappush(self._later, (due, next(self._count), delivery))
+
+    def due(self, now: float) -> list[Delivery]:
+        """Take out those of `add_later` whose time has come."""
+        found: list[Delivery] = []
+        while self._later and self._later[0][0] <= now:
+            found.append(heapq.heappop(self._later)[2])
+        return found
+
+    def next_due(self) -> float | None:
+        return self._later[0][0] if self._later else None
+
+    def take_window(self, most: int) -> list[Held]:
+        """Take out the calls to begin together: as many as are predicted to take one window's time, at most `most`."""
+        ready = self._ready
+        if not ready or most <= 0:
+            return []
+        if len(ready) == 1:
+            return [ready.popleft()]
+        front = list(itertools.islice(ready, min(MAX_WINDOW, most)))
+        predict = self._times.predict
+        count = choose_window(
+            [predict(held.call.task) for held in front],
+            window_s=self._window_s,
+            redelivered=[held.delivery.redelivered for held in front],
+        )
+        for _ in range(count):
+            ready.popleft()
+        return front[:count]
+
+    def tags(self) -> list[str]:
+        return [held.tag for held in self._ready] + [delivery.tag for _, _, delivery in self._later]
+
+    def clear(self) -> None:
+        self._ready.clear()
+        self._later.clear()
+
+
+class QueueOrder:
+    """The order in which a turn looks at the queues: Celery's `queue_order_strategy`.
+
+    `round_robin` moves a queue that gave something behind the others; `priority` keeps the order given; `sorted` sorts.
+    """
+
+    def __init__(self, queues: Sequence[str], strategy: str) -> None:
+        self.names: tuple[str, ...] = tuple(sorted(queues)) if strategy == "sorted" else tuple(queues)
+        self._rotates = strategy == "round_robin" and len(queues) > 1
+
+    def gave(self, queues: Iterable[str]) -> None:
+        if self._rotates:
+            used = dict.fromkeys(queues)
+            self.names = (*(name for name in self.names if name not in used), *used)

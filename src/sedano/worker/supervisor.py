@@ -1,0 +1,396 @@
+"""The node's event loop: orders slots, watches the table, hears signals and threads, and stops the node.
+
+Nothing in it waits for a store: what needs one is handed to the keeper, the reaper or the mailbox, each a thread with a
+connection of its own. An idle node sleeps in one system call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from sedano import crashpoints
+from sedano.contracts import Lease, Revoke
+from sedano.rules.shutdown import Action, Event, Phase, step
+from sedano.worker.health import LOOK_EVERY_S, Health
+from sedano.worker.keeper import BEATS_WHEN_IDLE, Keeper
+from sedano.worker.lines import one_line
+from sedano.worker.plan import NodePlan
+from sedano.worker.pools.events import Pool, PoolBroken, SlotBorn, SlotDead
+from sedano.worker.pools.processes import describe_exit
+from sedano.worker.reaper import Reaper, SlotDeath
+from sedano.worker.restart import Restarts
+from sedano.worker.slotprocess import DEADLY
+from sedano.worker.stopsignals import SignalPipe, signal_number, stop_events
+from sedano.worker.table import Cause, SharedTable
+from sedano.worker.table import Phase as SlotPhase
+from sedano.worker.timelimits import TICK_S, TableWatch
+
+_logger = logging.getLogger("celery.worker")
+_pool_logger = logging.getLogger("celery.worker.pool")
+_control = logging.getLogger("celery.worker.control")
+
+_PROMPT_START_S, _LATE_START_TICK_S = 3.0, 0.25  # a node that waits for its broker looks less often whether it is ready
+TERMINATE_GRACE_S = 1.0  # a task that sits in C code does not hear a signal handled by Python
+EX_OK, EX_FAILURE, EX_UNAVAILABLE = 0, 1, 69
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHooks:
+    """What the supervisor tells its owner, in its own thread: `ready` once all slots may work, `shutting_down(signal name,
+    "Warm" or "Cold", exit code)`, and lines for the terminal."""
+
+    ready: Callable[[], None]
+    shutting_down: Callable[[str, str, int], None]
+    say: Callable[[str], None]
+
+
+class Supervisor:
+    """One node from its first order to the last slot's end. `run` blocks; the other public methods may be called from any
+    thread."""
+
+    def __init__(
+        self,
+        plan: NodePlan,
+        table: SharedTable,
+        pool: Pool,
+        hooks: NodeHooks,
+        notify_fds: tuple[int, int],
+        signals: SignalPipe | None,
+    ) -> None:
+        self._plan, self._table, self._pool, self._hooks = plan, table, pool, hooks
+        self._notify_read, self._notify_write = notify_fds
+        self._notify_lock = threading.Lock()
+        self._signals = signals
+        self._stop_events = stop_events()
+        self._selector = selectors.DefaultSelector()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._phase = Phase.RUNNING
+        self._exitcode = EX_OK
+        self._drain_until: float | None = None
+        self._settle_until: float | None = None
+        self._ready = False
+        self._began = time.monotonic()
+        self._connected = False
+        self._away_since: float | None = None
+        self._health = Health(plan.node, plan.slot.lease_s / BEATS_WHEN_IDLE, self._began)
+        self._look_at_health = 0.0
+        self._orders: dict[int, float] = {}  # row index -> when its next slot is to be ordered
+        self._alive: set[int] = set()  # rows whose slot was ordered and has not died
+        self._restarts = [Restarts(plan.alive_s) for _ in range(len(table))]
+        self._executions: dict[int, float] = {}  # row index -> when a terminated slot that still lives is killed
+        self._busy = False
+        self.wants_restart = False  # SIGHUP: the owner is to start the program again
+        self.keeper: Keeper
+        self.reaper: Reaper
+        self._watch = TableWatch(table, pool, self._give_back, long_s=plan.long_s)
+
+    # -- from any thread ----------------------------------------------------------------------------------------------
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Have `action` run in the loop's thread."""
+        self._posted.append(action)
+        with self._notify_lock, contextlib.suppress(OSError):  # full, or closed
+            os.write(self._notify_write, b"p")
+
+    def close(self) -> None:
+        """Close the notify pipe: after `run`, when no slot writes to it any more."""
+        with self._notify_lock:
+            os.close(self._notify_read)
+            os.close(self._notify_write)
+            self._notify_read = self._notify_write = -1
+
+    def stop(self, event: Event, *, name: str = "") -> None:
+        """As if a signal had come."""
+        self.post(lambda: self._stop(event, name or event.value))
+
+    def terminate(self, ids: Collection[str], signum: int) -> list[str]:
+        """End the running calls among `ids`; the ids of those that were found running."""
+        answer: Future[list[str]] = Future()
+        self.post(lambda: answer.set_result(self._terminate(ids, signum)))
+        try:
+            return answer.result(timeout=2.0)
+        except TimeoutError:
+            return []
+
+    def follow_revokes(self, orders: Sequence[Revoke]) -> None:
+        """Orders to end calls that the store holds."""
+        by_signal: dict[str, set[str]] = {}
+        for order in orders:
+            by_signal.setdefault(order.signal, set()).add(order.task_id)
+
+        def act() -> None:
+            for name, ids in by_signal.items():
+                with contextlib.suppress(ValueError):
+                    self._terminate(ids, signal_number(name))
+
+        self.post(act)
+
+    def connected(self) -> None:
+        self.post(self._note_connection)
+
+    def tried(self, tries: int) -> None:
+        self.post(lambda: self._note_tries(tries))
+
+    @property
+    def is_ready(self) -> bool:
+        """All slots work, and every connection that consumes was answered lately."""
+        return self._ready and self._connected and self._health.is_good and self._phase is Phase.RUNNING
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run the node until it has stopped; the exit code. The pool must be started, keeper and reaper running."""
+        for index in range(len(self._table)):
+            self._orders[index] = 0.0
+        with self._selector as selector:
+            selector.register(self._notify_read, selectors.EVENT_READ, self._hear_slots)
+            if self._signals is not None:
+                selector.register(self._signals.fileno(), selectors.EVENT_READ, self._hear_signals)
+            pool_fd = self._pool.fileno()
+            selector.register(pool_fd, selectors.EVENT_READ, self._hear_pool)
+            while self._phase not in (Phase.STOPPED, Phase.HARD):
+                self._order_slots()
+                for key, _ in selector.select(self._wait_s()):
+                    key.data()
+                while self._posted:
+                    self._posted.popleft()()
+                self._look()
+                if self._pool.fileno() != pool_fd:
+                    selector.unregister(pool_fd)
+                    pool_fd = self._pool.fileno()
+                    selector.register(pool_fd, selectors.EVENT_READ, self._hear_pool)
+        return self._exitcode
+
+    def _wait_s(self) -> float | None:
+        now = time.monotonic()
+        times = [*self._orders.values(), *self._executions.values()]
+        if self._drain_until is not None:
+            times.append(self._drain_until)
+        if self._ready:
+            times.append(self._look_at_health)
+        if self._busy or self._phase is not Phase.RUNNING:
+            times.append(now + TICK_S)
+        elif not self._ready:
+            times.append(now + (TICK_S if now - self._began < _PROMPT_START_S else _LATE_START_TICK_S))
+        return max(0.0, min(times) - now) if times else None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        self._busy = self._watch.look(now)
+        if not self._ready:
+            self._check_ready()
+        for index in [index for index, when in self._executions.items() if now >= when]:
+            del self._executions[index]
+            self._pool.signal(index, signal.SIGKILL)
+        if self._drain_until is not None and now >= self._drain_until:
+            self._drain_until = None
+            self._stop(Event.TIMEOUT, "worker_drain_timeout")
+        if self._ready and now >= self._look_at_health:
+            self._look_at_health = now + LOOK_EVERY_S
+            self._check_health(now)
+        if self._phase is not Phase.RUNNING and not self._alive:
+            self._check_drained(now)
+
+    def _hear_slots(self) -> None:
+        try:
+            heard = os.read(self._notify_read, 65536)
+        except BlockingIOError:
+            return
+        # Only what slots say is of interest to the keeper: what it posts itself must not wake it again.
+        if heard.strip(b"p") and (self.keeper.is_late or any(row.next_due for row in self._table)):
+            self.keeper.rounds.wake()
+
+    def _hear_signals(self) -> None:
+        assert self._signals is not None
+        for number in self._signals.read():
+            event = self._stop_events.get(number)
+            if number == signal.SIGHUP:
+                self.wants_restart = not (sys.stdin is not None and sys.stdin.isatty())
+                event = Event.TERM
+            elif number == signal.SIGCHLD and os.getpid() == 1:
+                self._pool.reap_orphans()
+            if event is not None:
+                self._stop(event, signal.Signals(number).name)
+
+    # -- slots --------------------------------------------------------------------------------------------------------
+
+    def _order_slots(self) -> None:
+        now = time.monotonic()
+        for index in [index for index, when in self._orders.items() if now >= when]:
+            del self._orders[index]
+            self._alive.add(index)
+            self._restarts[index].born(now, self._table.row(index).window)
+            self._pool.order(index)
+
+    def _hear_pool(self) -> None:
+        try:
+            events = self._pool.events()
+        except PoolBroken as exc:
+            _logger.critical("%s", exc)
+            self._selector.unregister(self._pool.fileno())
+            self._exitcode = EX_UNAVAILABLE
+            for index in sorted(self._alive):
+                self._bury(SlotDead(index, self._table.row(index).pid, None, f"slot {index}"))
+            self._alive.clear()
+            self._orders.clear()
+            self._phase = Phase.COLD
+            return
+        for event in events:
+            if isinstance(event, SlotBorn):
+                self._slot_born(event)
+            else:
+                self._slot_dead(event)
+
+    def _slot_born(self, event: SlotBorn) -> None:
+        row = self._table.row(event.index)
+        if self._phase is Phase.COLD:
+            self._pool.signal(event.index, signal.SIGKILL)
+        elif self._phase is Phase.WARM:
+            row.stop = 1
+            self._pool.wake(event.index)
+
+    def _slot_dead(self, event: SlotDead) -> None:
+        self._alive.discard(event.index)
+        self._executions.pop(event.index, None)
+        row = self._table.row(event.index)
+        meant = row.condemned is not Cause.NONE or event.exitcode is None
+        self._bury(event)
+        if self._phase is Phase.RUNNING:
+            now = time.monotonic()
+            restarts = self._restarts[event.index]
+            wait_s = restarts.wait_s(now, event.exitcode, row.window, meant=meant)
+            self._orders[event.index] = now + wait_s
+            if wait_s:
+                _logger.error(
+                    "Slot %d has died %d times in a row right after its start; the next one is started in %.1f s. "
+                    "Look for an error in worker_process_init receivers, or for what kills the process.",
+                    event.index,
+                    restarts.failures,
+                    wait_s,
+                )
+
+    def _bury(self, event: SlotDead) -> None:
+        """Hand what the slot left to the reaper and empty its row."""
+        row = self._table.row(event.index)
+        view = row.snapshot()
+        how = "its status is unknown" if event.exitcode is None else describe_exit(event.exitcode)
+        if event.exitcode and self._phase is not Phase.COLD:
+            _pool_logger.error("Process %r pid:%d exited with %r", event.name, event.pid, how)
+        left_cleanly = event.exitcode == 0 and view.phase is SlotPhase.STOPPING  # it has retired its lease itself
+        if not left_cleanly:
+            self.reaper.bury(SlotDeath(view, how, cold=self._phase is Phase.COLD))
+        row.reset()
+        if self._phase is Phase.COLD:
+            row.stop = 1  # a solo slot that was given up must not go on
+
+    def _give_back(self, lease: Lease, tags: list[str], release_all: bool) -> None:
+        self.reaper.give_back(lease, tags, release_all=release_all)
+
+    def _terminate(self, ids: Collection[str], signum: int) -> list[str]:
+        ended: list[str] = []
+        for row in self._table:
+            running = row.running()
+            note = row.note(running[0], running[1]) if running is not None else None
+            if running is None or note is None or note.task_id not in ids or row.condemned is not Cause.NONE:
+                continue
+            ended.append(note.task_id)
+            _control.info("Terminating %s (%s)", one_line(note.task_id), signum)
+            if not self._pool.ends_calls:
+                _control.warning("the pool %s cannot end a running call: %s goes on", self._pool.name, note.task_id)
+            elif signum == signal.SIGUSR1:
+                if row.mark_soft(running[0], running[1]):
+                    self._pool.signal(row.index, signum)
+            elif row.condemn(running[0], running[1], Cause.TERMINATED):
+                row.terminate = signum in DEADLY
+                self._pool.signal(row.index, signum)
+                self._executions[row.index] = time.monotonic() + TERMINATE_GRACE_S
+        return ended
+
+    # -- readiness ----------------------------------------------------------------------------------------------------
+
+    def _note_connection(self) -> None:
+        self._connected = True
+        self._away_since = None
+
+    def _check_ready(self) -> None:
+        if not self._connected or self._phase is not Phase.RUNNING:
+            return
+        if all(row.phase in (SlotPhase.IDLE, SlotPhase.BUSY) for row in self._table):
+            self._ready = True
+            crashpoints.reach("supervisor.ready")
+            self._hooks.ready()
+
+    def _check_health(self, now: float) -> None:
+        change = self._health.look(now, self._table, self.keeper.renewed_at)
+        if change is not None:
+            _logger.log(logging.WARNING if self._health.is_good else logging.ERROR, "%s", change)
+
+    def _note_tries(self, tries: int) -> None:
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        patience_s = self._plan.connect_patience_s
+        wanted = self._plan.connect_again if self._connected else self._plan.connect_at_start
+        if not tries or (wanted and (patience_s is None or now - self._away_since < patience_s)):
+            return
+        _logger.critical("%s gives up: its broker cannot be reached (%d tries)", self._plan.node, tries)
+        self._exitcode = EX_FAILURE
+        self._phase = Phase.HARD
+        self._tell_slots_to_stop()  # one in this process would try to reach the broker for ever
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _stop(self, event: Event, name: str) -> None:
+        taken = step(self._phase, event)
+        if taken.exitcode is not None:
+            self._exitcode = taken.exitcode
+        if taken.message is not None:
+            self._hooks.say(taken.message)
+        if taken.action in (Action.DRAIN, Action.CANCEL):
+            self._hooks.shutting_down(name, "Warm" if taken.action is Action.DRAIN else "Cold", self._exitcode)
+        self._phase = taken.phase
+        self._orders.clear()
+        if taken.action is Action.DRAIN:
+            self._drain()
+        elif taken.action is Action.CANCEL:
+            self._cancel()
+
+    def _check_drained(self, now: float) -> None:
+        """All slots are gone; stop when what they left is settled, or cannot be for as long as others would wait."""
+        if self._settle_until is None:
+            self._settle_until = now + self._plan.slot.lease_s
+        if not self.reaper.idle:
+            if now < self._settle_until:
+                return
+            _logger.warning("the broker does not answer: what the slots left is settled by other nodes, or at the next start")
+        self._phase = step(self._phase, Event.DRAINED).phase
+
+    def _drain(self) -> None:
+        if self._plan.drain_s is not None:
+            self._drain_until = time.monotonic() + self._plan.drain_s
+        self._tell_slots_to_stop()
+
+    def _tell_slots_to_stop(self) -> None:
+        for index in self._alive:
+            self._table.row(index).stop = 1
+            self._pool.wake(index)
+
+    def _cancel(self) -> None:
+        self._drain_until = None
+        for index in sorted(self._alive):
+            row = self._table.row(index)
+            running = row.running()
+            if running is not None:
+                row.condemn(running[0], running[1], Cause.COLD_STOP)
+            self._pool.signal(index, signal.SIGKILL)

@@ -1,0 +1,95 @@
+"""The shared table of a node: one row per slot, in memory that supervisor, template and slots map.
+
+A slot writes what it is about to run, what it runs and what it has finished; the supervisor reads it to keep time limits,
+to take back what waits behind a long call, and to settle exactly when the slot is dead. Nothing here touches a store.
+
+What holds between the two writers of a row:
+
+- Whoever opens or closes a window, starts a call, takes calls back or condemns the slot holds the row's lock: a byte-range
+  lock of the kernel, which ends with its process, and a thread lock (the solo pool and the supervisor's own threads).
+- `finish` needs no lock: the settlement is written first, the status last, and nobody else changes a started call.
+- A call is in exactly one state: BEGUN -> STARTED -> FINISHED by the slot, or BEGUN -> TAKEN by the supervisor.
+- Once a slot is condemned, it starts nothing more: the signal that ends it can only meet the call it was meant for.
+
+All times in a row are monotonic seconds, except `next_due`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from sedano.worker.row import MAX_WINDOW, ROW_BYTES, Row
+from sedano.worker.rowview import CallNote, CallStatus, Cause, Phase, RowView
+
+__all__ = ["MAX_WINDOW", "ROW_BYTES", "CallNote", "CallStatus", "Cause", "Phase", "Row", "RowView", "SharedTable"]
+
+_NODE_BYTES = 4096
+
+
+class SharedTable:
+    """The rows of a node. `fd` keeps the memory and survives exec when it is passed on."""
+
+    def __init__(self, fd: int, slots: int) -> None:
+        self.fd, self.slots = fd, slots
+        self._memory = mmap.mmap(fd, _NODE_BYTES + slots * ROW_BYTES)
+        self._view = memoryview(self._memory)
+        self._rows: list[Row] = []
+        for i in range(slots):
+            at = _NODE_BYTES + i * ROW_BYTES
+            self._rows.append(Row(self._view[at : at + ROW_BYTES], i, fd, at))
+
+    @classmethod
+    def create(cls, slots: int, *, path: str | None = None) -> SharedTable:
+        """New memory for `slots` rows: of no file where the system has that, else of a file that has no name any more.
+
+        `path` keeps it in a file of that name, for looking at it from outside.
+        """
+        if path is not None:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        elif sys.platform == "linux":
+            fd = os.memfd_create("sedano-table", os.MFD_CLOEXEC)
+        else:
+            fd, name = tempfile.mkstemp(prefix="sedano-table-")
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+        os.ftruncate(fd, _NODE_BYTES + slots * ROW_BYTES)
+        return cls(fd, slots)
+
+    @classmethod
+    def attach(cls, fd: int, slots: int) -> SharedTable:
+        """The table behind `fd`, in another program."""
+        return cls(fd, slots)
+
+    def row(self, i: int) -> Row:
+        return self._rows[i]
+
+    def __len__(self) -> int:
+        return self.slots
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    @property
+    def supervisor_watches(self) -> bool:
+        """The supervisor is polling the table: a slot that becomes busy need not notify it.
+
+        A slot writes its phase before it asks; the supervisor takes this away before it looks at the phases once more.
+        """
+        return self._memory[0] != 0
+
+    @supervisor_watches.setter
+    def supervisor_watches(self, watches: bool) -> None:
+        self._memory[0] = 1 if watches else 0
+
+    def close(self) -> None:
+        """Let go of the memory and the file; for tests and for the end of a supervisor."""
+        for row in self._rows:
+            row.release_memory()
+        self._view.release()
+        self._memory.close()
+        os.close(self.fd)

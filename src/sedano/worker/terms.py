@@ -1,0 +1,120 @@
+"""What a worker knows about its tasks and settings before the first call comes: computed once, read on every call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any
+
+from sedano.protocol.serializers import accept_types
+
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTerms:
+    """The terms on which one task runs here: its own options, else the settings. Limits are seconds, None for none.
+
+    `early` acks a call when it begins. The rest is named as in Celery.
+    """
+
+    task: Any
+    name: str
+    early: bool
+    soft_s: float | None
+    hard_s: float | None
+    ignore_result: bool
+    store_errors: bool  # store_errors_even_if_ignored
+    track_started: bool
+    acks_on_timeout: bool
+    reject_on_worker_lost: bool | None
+    retry_on_worker_lost: bool
+    throws: tuple[type[BaseException], ...]
+    repr_length: int
+    skip_successful: bool  # worker_deduplicate_successful_tasks applies
+
+
+class TermsBook:
+    """The terms of every task of `app`, found by name; made at first sight."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._known: dict[str, TaskTerms] = {}
+
+    def find(self, name: str) -> TaskTerms | None:
+        """None when the app has no task of that name."""
+        terms = self._known.get(name)
+        if terms is None:
+            task = self._app.tasks.get(name)
+            if task is None:
+                return None
+            terms = self._known[name] = task_terms(task, self._app.conf)
+        return terms
+
+
+def task_terms(task: Any, conf: Any) -> TaskTerms:
+    """The terms of `task` under the settings `conf`."""
+
+    def option(attribute: str, setting: str) -> Any:
+        value = getattr(task, attribute, None)
+        return conf.typed(setting) if value is None else value
+
+    either = option("acks_on_failure_or_timeout", "task_acks_on_failure_or_timeout")
+    on_timeout = option("acks_on_timeout", "task_acks_on_timeout")
+    late = bool(option("acks_late", "task_acks_late"))
+    return TaskTerms(
+        task=task,
+        name=task.name,
+        early=not late,
+        soft_s=option("soft_time_limit", "task_soft_time_limit") or None,
+        hard_s=option("time_limit", "task_time_limit") or None,
+        ignore_result=bool(option("ignore_result", "task_ignore_result")),
+        store_errors=bool(option("store_errors_even_if_ignored", "task_store_errors_even_if_ignored")),
+        track_started=bool(option("track_started", "task_track_started")),
+        acks_on_timeout=bool(either if on_timeout is None else on_timeout),
+        reject_on_worker_lost=option("reject_on_worker_lost", "task_reject_on_worker_lost"),
+        retry_on_worker_lost=bool(option("retry_on_worker_lost", "task_retry_on_worker_lost")),
+        throws=tuple(task.throws or ()),
+        repr_length=task.resultrepr_maxsize,
+        skip_successful=late and bool(conf.typed("worker_deduplicate_successful_tasks")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTerms:
+    """How outcomes are stored. `ttl_s` None keeps them for ever; `stored` False stores nothing (no result backend)."""
+
+    stored: bool
+    serializer: str
+    compression: str | None
+    ttl_s: float | None
+    failure_ttl_s: float | None
+    chord_ttl_s: float
+    extended: bool
+
+
+def result_terms(conf: Any, *, stored: bool) -> ResultTerms:
+    ttl_s, failure_ttl_s = conf.typed("result_expires"), conf.typed("result_failure_expires")
+    return ResultTerms(
+        stored=stored,
+        serializer=conf.typed("result_serializer"),
+        compression=conf.result_compression,
+        ttl_s=ttl_s or None,
+        failure_ttl_s=(ttl_s if failure_ttl_s is None else failure_ttl_s) or None,
+        chord_ttl_s=conf.typed("result_chord_expires") or ttl_s or 86400.0,
+        extended=bool(conf.typed("result_extended")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTerms:
+    """What a message may contain here, and the zone in which its naive times are meant."""
+
+    accept: Collection[str]
+    tz: tzinfo
+
+
+def message_terms(app: Celery) -> MessageTerms:
+    return MessageTerms(accept_types(app.conf.typed("accept_content")), app.timezone)

@@ -1,0 +1,194 @@
+"""One run of a fault test: a store, nodes of which some are to die, calls, and the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sedano import Sedano, states
+from sedano.exceptions import TimeoutError as ResultTimeout
+from sedano.testing.faults import CrashAt
+from sedano.testing.ledger import Ledger
+from sedano.testing.node import Node
+
+PROJECT = Path(__file__).parent / "project"
+LEASE_S = 2.0
+# Stuck means: no outcome within two lease times after the last fault (DESIGN's definition); what runs itself comes on top.
+PATIENCE_S = 2 * LEASE_S + 20.0
+
+
+@dataclass
+class Outcome:
+    """How one call ended: its state, and the name of the exception's class."""
+
+    state: str
+    error: str | None = None
+
+
+@dataclass
+class Arena:
+    """The store of a run and everything about it. `acks` is "early" or "late"."""
+
+    folder: Path
+    broker: str
+    results: str
+    acks: str
+    lease_s: float = LEASE_S
+    deliveries: int = 5
+    nodes: list[Node] = field(default_factory=list)
+    calls: dict[str, str] = field(default_factory=dict)  # id -> kind
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.folder / "ledger")
+        self.app = Sedano("arena", broker=self.broker, backend=self.results, set_as_current=False)
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "FAULT_BROKER": self.broker,
+            "FAULT_RESULTS": self.results,
+            "FAULT_ACKS": self.acks,
+            "FAULT_LEDGER": str(self.ledger.path),
+            "FAULT_LEASE": str(self.lease_s),
+            "FAULT_DELIVERIES": str(self.deliveries),
+        }
+
+    def node(
+        self, name: str, crash: CrashAt | None = None, *, concurrency: int = 1, options: Sequence[str] = (), **more: str
+    ) -> Node:
+        """Start a worker node; its end is the arena's care."""
+        environment = {**self.environment, **(crash.environment() if crash is not None else {}), **more}
+        node = Node(
+            "faulty",
+            cwd=PROJECT,
+            name=f"{name}@arena",
+            concurrency=concurrency,
+            loglevel="INFO",
+            options=options,
+            environment=environment,
+        )
+        self.nodes.append(node)
+        return self._stack.enter_context(node)
+
+    def send(self, kind: str, *arguments: Any, **options: Any) -> str:
+        """Send one call of `faulty.<kind>`; counts as accepted when this returns."""
+        task_id: str = self.app.send_task(f"faulty.{kind}", args=arguments, **options).id
+        self.calls[task_id] = kind
+        return task_id
+
+    def outcome(self, task_id: str, timeout_s: float) -> Outcome:
+        result = self.app.AsyncResult(task_id)
+        try:
+            value = result.get(timeout=max(0.01, timeout_s), propagate=False)
+        except ResultTimeout:
+            return Outcome(result.state)
+        return Outcome(result.state, type(value).__name__ if isinstance(value, BaseException) else None)
+
+    def outcomes(self, patience_s: float = PATIENCE_S) -> dict[str, Outcome]:
+        """How every call ended, waiting for `patience_s` in all."""
+        deadline = time.monotonic() + patience_s
+        return {task_id: self.outcome(task_id, deadline - time.monotonic()) for task_id in self.calls}
+
+    def close(self) -> None:
+        self._stack.close()
+        self.app.close()
+
+    def logs(self) -> str:
+        return "\n\n".join(f"=== {node.name}\n{node.log()}" for node in self.nodes)
+
+
+@dataclass
+class Verdict:
+    """What must be empty, and what is told besides."""
+
+    stuck: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+    interrupted: list[str] = field(default_factory=list)
+    poisoned: list[str] = field(default_factory=list)
+
+
+def judge(arena: Arena, outcomes: dict[str, Outcome]) -> Verdict:
+    """The verdict over all calls of the run.
+
+    lost: SUCCESS without an end in the ledger, or FAILURE by WorkerLostError of a late-ack call that is not poison.
+    doubled: an attempt (call and retry number) of an early-ack call that started twice.
+    """
+    starts, ends = arena.ledger.starts(), arena.ledger.ends()
+    verdict = Verdict()
+    for task_id, kind in arena.calls.items():
+        outcome = outcomes[task_id]
+        keys = [f"{task_id}:0", f"{task_id}:1"]
+        if outcome.state not in states.READY_STATES:
+            verdict.stuck.append(task_id)
+        elif outcome.state == states.SUCCESS:
+            if not any(ends[key] for key in keys):
+                verdict.lost.append(task_id)
+        elif kind == "die":
+            verdict.poisoned.append(task_id)
+        elif outcome.error == "WorkerLostError" and arena.acks == "early":
+            verdict.recorded.append(task_id)
+        else:
+            verdict.lost.append(task_id)
+        if arena.acks == "early" and any(starts[key] > 1 for key in keys):
+            verdict.doubled.append(task_id)
+        if any(starts[key] > ends[key] for key in keys):
+            verdict.interrupted.append(task_id)
+    return verdict
+
+
+def check(arena: Arena) -> Verdict:
+    """Wait for all outcomes and demand: nothing stuck, nothing lost, no early-ack attempt started twice."""
+    outcomes = arena.outcomes()
+    verdict = judge(arena, outcomes)
+    if verdict.stuck or verdict.lost or verdict.doubled:
+        wrong = [*verdict.stuck, *verdict.lost, *verdict.doubled]
+        told = {task_id: (arena.calls[task_id], outcomes[task_id]) for task_id in wrong}
+        keep = os.environ.get("SEDANO_FAULT_LOGS")
+        if keep:
+            Path(keep).write_text(arena.logs())
+        pytest.fail(
+            f"stuck {verdict.stuck}\nlost {verdict.lost}\ndoubled {verdict.doubled}\n{told}\n{arena.logs()}", pytrace=False
+        )
+    return verdict
+
+
+@contextlib.contextmanager
+def arena(folder: Path, broker: str, results: str, acks: str, **options: Any) -> Iterator[Arena]:
+    made = Arena(folder, broker, results, acks, **options)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def feed_until(arena: Arena, crashes: Sequence[CrashAt], *, at_most_s: float = 40.0) -> None:
+    """Send calls of every kind until all `crashes` have happened, then a few more that the survivors must do."""
+    deadline = time.monotonic() + at_most_s
+    number = 0
+    while not all(crash.reached() for crash in crashes):
+        if time.monotonic() > deadline:
+            missing = [crash.point for crash in crashes if not crash.reached()]
+            pytest.fail(f"never reached: {missing}\n{arena.logs()}", pytrace=False)
+        number += 1
+        arena.send("work", 0.002 * (number % 4))
+        if number % 5 == 0:
+            arena.send("again")
+        if number % 7 == 0:
+            arena.send("work", countdown=0.1)
+        if number % 40 == 20:
+            arena.send("die")
+        if number > 40:
+            # Not to flood the store while the last victim gets there: wait for one call's outcome at a time.
+            arena.outcome(arena.send("work"), 0.25)
+    for _ in range(10):
+        arena.send("work")

@@ -1,0 +1,66 @@
+"""The app that the fault tests break: its tasks write start and end to a file outside every store."""
+
+import os
+import signal
+import time
+
+from sedano import Sedano
+from sedano.testing.ledger import Ledger
+
+app = Sedano("faulty", broker=os.environ["FAULT_BROKER"], backend=os.environ["FAULT_RESULTS"])
+app.conf.update(
+    task_acks_late=os.environ["FAULT_ACKS"] == "late",
+    task_max_deliveries=int(os.environ.get("FAULT_DELIVERIES", "5")),
+    task_track_started=False,
+    worker_lease_time=float(os.environ.get("FAULT_LEASE", "2")),
+)
+ledger = Ledger(os.environ["FAULT_LEDGER"])
+
+
+def key(task):
+    return f"{task.request.id}:{task.request.retries}"
+
+
+@app.task(bind=True)
+def work(self, seconds=0.0):
+    ledger.start(key(self))
+    if seconds:
+        time.sleep(seconds)  # the task's work
+    ledger.end(key(self))
+    return self.request.id
+
+
+@app.task(bind=True, max_retries=1, default_retry_delay=0.1)
+def again(self):
+    ledger.start(key(self))
+    ledger.end(key(self))
+    if self.request.retries == 0:
+        raise self.retry()
+    return self.request.id
+
+
+@app.task(bind=True)
+def die(self):
+    """Poison: kills its process every time."""
+    ledger.start(key(self))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(bind=True)
+def hold(self, gate):
+    """Runs until the file `gate` exists, as a task that waits for something outside does."""
+    ledger.start(key(self))
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    ledger.end(key(self))
+    return self.request.id
+
+
+@app.task(bind=True)
+def hold_each(self, gates):
+    """Runs until the folder `gates` has a file named after this process; tells which process ran it."""
+    ledger.start(key(self))
+    while not os.path.exists(f"{gates}/{os.getpid()}"):
+        time.sleep(0.01)
+    ledger.end(key(self))
+    return os.getpid()

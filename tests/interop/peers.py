@@ -1,0 +1,272 @@
+"""The engines of a test: a caller that runs snippets (`Peer`), and a `Pair` of a caller and a worker on one store."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from tests.interop import environments
+from tests.servers import RedisServer
+
+from sedano.testing.ledger import Ledger
+from sedano.testing.node import Node
+
+PROJECT = Path(__file__).resolve().parent / "project"
+PATIENCE_S = 20.0
+START_S = 40.0
+ANSWER_S = 80.0
+"""Longer than a snippet waits for anything, shorter than a test may take."""
+QUICK_START = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+"""Celery spends a second at its start on asking neighbours; tests that are not about that leave it out."""
+
+
+class PeerError(AssertionError):
+    """The snippet raised in the peer; the text is its traceback."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`python` runs it; `command` is what stands before `-A`; `script` is what runs a script under it."""
+
+    name: str
+    python: Path
+    command: tuple[str, ...]
+    script: tuple[str, ...] = ()
+
+    @property
+    def is_sedano(self) -> bool:
+        return self.name == "sedano"
+
+
+def engine(name: str) -> Engine:
+    """ "sedano", or "celery5.4". Makes its environment when there is none yet."""
+    if name == "sedano":
+        return Engine(name, Path(sys.executable), ("-m", "sedano"), ("-m", "sedano.as_celery"))
+    return Engine(name, environments.python_of(environments.celery(name.removeprefix("celery"))), ("-m", "celery"))
+
+
+class Peer:
+    """A process that runs snippets with the tasks of `project/calc.py` at hand. A context manager."""
+
+    def __init__(self, of: Engine, environment: Mapping[str, str]) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the peer
+        self._of, self._environment = of, environment
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._is_ready = False
+        return subprocess.Popen(
+            [self._of.python, *self._of.script, "peer.py"],
+            cwd=PROJECT,
+            env=environments.clean_environment(self._environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+
+    def ask(self, source: str, **variables: Any) -> Any:
+        """Run `source` with `variables`; the value of its last expression. Blocks until it is there.
+
+        Raises PeerError for what it raises. A peer that does not answer in time is replaced by a new one: its next answer
+        would be taken for that of another question.
+        """
+        try:
+            if not self._is_ready:
+                self._read()
+                self._is_ready = True
+            assert self._process.stdin is not None
+            self._process.stdin.write(base64.b64encode(pickle.dumps((textwrap.dedent(source), variables))) + b"\n")
+            self._process.stdin.flush()
+            worked, answer = pickle.loads(base64.b64decode(self._read()))
+        except BaseException:
+            self._end(0)
+            self._process = self._start()
+            raise
+        if not worked:
+            raise PeerError(f"{answer}\nits log:\n{self.log()}")
+        return answer
+
+    def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        line = b""
+        deadline = time.monotonic() + ANSWER_S
+        while not line.endswith(b"\n"):
+            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise PeerError(f"no answer for {ANSWER_S:g} s; its log:\n{self.log()}")
+            part = os.read(self._process.stdout.fileno(), 1 << 20)
+            if not part:
+                raise PeerError(f"the peer ended; its log:\n{self.log()}")
+            line += part
+        return line
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _end(self, patience_s: float) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def close(self) -> None:
+        self._end(5)
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class Place:
+    """One database of a Redis and one folder: where engines meet. Closing it ends what was started in it."""
+
+    server: RedisServer
+    db: int
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._open = ExitStack()
+        self.redis: Any = self._open.enter_context(redis.Redis(unix_socket_path=str(self.server.socket), db=self.db))
+        self.ledger = Ledger(self.folder / "ledger")
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What `project/calc.py` reads."""
+        return {
+            "INTEROP_URL": self.server.url_of(self.db),
+            "INTEROP_FOLDER": str(self.folder),
+            "C_FORCE_ROOT": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **self.settings,
+            **more,
+        }
+
+    def peer(self, of: Engine) -> Peer:
+        return self._open.enter_context(Peer(of, self.environment()))
+
+    def worker(
+        self,
+        of: Engine,
+        name: str,
+        *options: str,
+        app: str = "calc",
+        cwd: Path = PROJECT,
+        before_app: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        concurrency: int = 2,
+    ) -> Node:
+        """A started worker node, not ready yet. `before_app` are options that stand before `-A`."""
+        if not of.is_sedano and "--with-mingle" not in options:
+            options = (*QUICK_START, *options)
+        node = Node(
+            app,
+            cwd=cwd,
+            name=name,
+            concurrency=concurrency,
+            options=[option for option in options if option != "--with-mingle"],
+            environment=self.environment(**(environment or {})),
+            command=[str(of.python), *of.command, *before_app],
+        )
+        self.nodes.append(node)
+        self._open.callback(close_node, node)
+        return node.start()
+
+    def ready(self, of: Engine, name: str, *options: str, **more: Any) -> Node:
+        return self.worker(of, name, *options, **more).wait_ready(START_S)
+
+    def run(self, of: Engine, *words: str, app: str = "calc") -> subprocess.CompletedProcess[str]:
+        """One command of the engine's command line, ended."""
+        return subprocess.run(
+            [of.python, *of.command, "-A", app, *words],
+            cwd=PROJECT,
+            env=environments.clean_environment(self.environment()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def open_gate(self, name: str) -> None:
+        (self.folder / name).touch()
+
+    def until(self, claim: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
+        """The first true answer of `claim`; other processes can only be asked again."""
+        deadline = time.monotonic() + seconds
+        while not (answer := claim()):
+            logs = "\n".join(node.log() for node in self.nodes) if time.monotonic() > deadline else ""
+            assert time.monotonic() < deadline, logs
+            time.sleep(0.01)
+        return answer
+
+    def until_started(self, ids: Sequence[str], times: int = 1) -> None:
+        self.until(lambda: all(self.ledger.starts()[task_id] >= times for task_id in ids))
+
+    def begin_to_close(self) -> None:
+        """Tell its workers to stop; `close` waits for them. For whoever closes several places."""
+        for node in self.nodes:
+            if node.process.poll() is None:
+                node.signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        self.begin_to_close()
+        self._open.close()
+
+
+def close_node(node: Node) -> None:
+    node.__exit__(None, None, None)
+    if node.process.stdout is not None:
+        node.process.stdout.close()
+
+
+class Pair:
+    """A caller of one engine and a worker of the other, in a place of their own."""
+
+    def __init__(self, caller: Engine, worker: Engine, place: Place) -> None:
+        self.caller, self.engine, self.place = caller, worker, place
+        self.name = f"w1@{worker.name}"
+        self.peer = place.peer(caller)
+        self.worker = place.ready(worker, self.name)
+
+    def ask(self, source: str, **variables: Any) -> Any:
+        """Run a snippet in the caller; see `Peer.ask`. The error has the end of the worker's log too."""
+        try:
+            return self.peer.ask(source, **variables)
+        except PeerError as error:
+            raise PeerError(f"{error}\nthe worker's log:\n{self.worker.log()[-5000:]}") from None
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command of the caller's engine."""
+        return self.place.run(self.caller, *words)
+
+
+def folder_for(name: str, base: Path) -> Path:
+    folder = base / name
+    os.makedirs(folder)
+    return folder

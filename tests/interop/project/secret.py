@@ -1,0 +1,5 @@
+"""Imported by a worker, inside one task; callers do not know it."""
+
+
+class TooSecret(Exception):
+    pass

@@ -1,0 +1,141 @@
+"""Commands to a node over the memory bus, answered in Celery's form."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import pytest
+
+from sedano.contracts import OpenOptions, Revoke
+from sedano.drivers import memory
+from sedano.protocol import control
+from sedano.protocol.control import REPLY_EXCHANGE, ReplyTo
+from sedano.worker.mailbox import NodeHands, NodeMailbox
+
+NODE = "w1@test"
+
+
+class Asker:
+    """A client and the node that hears it."""
+
+    def __init__(self) -> None:
+        self.url = f"memory://{uuid.uuid4().hex}"
+        self.bus = memory.open_bus(self.url, OpenOptions())
+        self.coordination = memory.open_coordination(self.url, OpenOptions())
+        self.ended: list[tuple[set[str], int]] = []
+        self.running: set[str] = set()
+        self.shut_down = False
+        hands = NodeHands(self._terminate, self._shut_down)
+        self.node = NodeMailbox(
+            NODE,
+            lambda: memory.open_bus(self.url, OpenOptions()),
+            lambda: memory.open_coordination(self.url, OpenOptions()),
+            hands,
+            accept=frozenset({"application/json"}),
+        )
+        self.node.rounds.start()
+        while self.bus.broadcast(control.request("ping", destination=["nobody"])) == 0:
+            pass  # until the node listens
+
+    def _terminate(self, ids: Collection[str], signum: int) -> list[str]:
+        self.ended.append((set(ids), signum))
+        return sorted(self.running & set(ids))
+
+    def _shut_down(self) -> None:
+        self.shut_down = True
+
+    def ask(
+        self, method: str, arguments: dict[str, Any] | None = None, timeout_s: float = 5.0, **more: Any
+    ) -> list[dict[str, Any]]:
+        ticket, oid = uuid.uuid4().hex, uuid.uuid4().hex
+        replies = self.bus.open_replies(oid)
+        try:
+            self.bus.broadcast(control.request(method, arguments, ticket=ticket, reply_to=ReplyTo(REPLY_EXCHANGE, oid), **more))
+            found = [control.read_reply(message) for message in replies.receive(timeout_s)]
+        finally:
+            replies.close()
+        assert all(reply.ticket == ticket for reply in found)
+        return [reply.values for reply in found]
+
+    def close(self) -> None:
+        self.node.rounds.stop()
+        assert self.node.rounds.join(5)
+        memory.forget_store(self.url)
+
+
+@pytest.fixture
+def asker() -> Iterator[Asker]:
+    asker = Asker()
+    yield asker
+    asker.close()
+
+
+def test_given_a_ping_when_it_is_heard_then_the_node_says_pong(asker: Asker) -> None:
+    assert asker.ask("ping") == [{NODE: {"ok": "pong"}}]
+
+
+@pytest.mark.parametrize(
+    "aimed", [{"destination": [NODE]}, {"pattern": "w?@*", "matcher": "glob"}, {"pattern": r"w\d@", "matcher": "pcre"}]
+)
+def test_given_a_command_for_this_node_when_it_is_heard_then_it_answers(asker: Asker, aimed: dict[str, Any]) -> None:
+    assert asker.ask("ping", **aimed) == [{NODE: {"ok": "pong"}}]
+
+
+@pytest.mark.parametrize("aimed", [{"destination": ["w2@test"]}, {"pattern": "x*", "matcher": "glob"}])
+def test_given_a_command_for_another_node_when_it_is_heard_then_nobody_answers(asker: Asker, aimed: dict[str, Any]) -> None:
+    assert asker.ask("ping", timeout_s=0.2, **aimed) == []
+    assert asker.ask("ping") == [{NODE: {"ok": "pong"}}]
+
+
+def test_given_an_unknown_command_when_it_is_heard_then_the_answer_is_celerys_error(asker: Asker) -> None:
+    assert asker.ask("no_such") == [{NODE: {"error": "KeyError('no_such')"}}]
+
+
+def test_given_a_revoke_when_it_is_heard_then_it_stands_in_the_store_and_the_answer_is_celerys(asker: Asker) -> None:
+    assert asker.ask("revoke", {"task_id": "a", "terminate": False, "signal": "SIGTERM"}) == [
+        {NODE: {"ok": "tasks {'a'} flagged as revoked"}}
+    ]
+    asker.ask("revoke", {"task_id": ["b", "c"]})
+    assert [order.task_id for order in asker.coordination.revokes()[1]] == ["a", "b", "c"]
+    assert asker.ended == []
+
+
+def test_given_a_terminate_when_the_call_runs_then_it_is_ended_and_named(asker: Asker) -> None:
+    asker.running = {"b"}
+    assert asker.ask("revoke", {"task_id": ["a", "b"], "terminate": True, "signal": "KILL"}) == [{NODE: {"ok": "terminate: b"}}]
+    assert asker.ask("revoke", {"task_id": "a", "terminate": True}) == [{NODE: {"ok": "terminate: tasks unknown"}}]
+    assert asker.ended == [({"a", "b"}, 9), ({"a"}, 15)]
+    assert asker.coordination.revokes()[1][0] == Revoke("a", True, "SIGTERM")
+
+
+def test_given_a_signal_that_does_not_exist_when_terminating_then_the_answer_says_so(asker: Asker) -> None:
+    (answer,) = asker.ask("revoke", {"task_id": "a", "terminate": True, "signal": "NOPE"})
+    assert "there is no signal 'NOPE'" in answer[NODE]["error"]
+    assert asker.coordination.revokes()[1] == []
+
+
+@pytest.mark.parametrize("told", [["x"], {"x": 12.5}])
+def test_given_a_hello_when_another_node_starts_then_both_know_what_was_revoked(asker: Asker, told: Any) -> None:
+    asker.coordination.revoke([Revoke("a")], keep_s=60)
+    (answer,) = asker.ask("hello", {"from_node": "other@test", "revoked": told}, clock=41)
+    assert answer[NODE]["revoked"] == ["a"]
+    assert answer[NODE]["clock"] >= 42
+    assert {order.task_id for order in asker.coordination.revokes()[1]} == {"a", "x"}
+    assert asker.ask("hello", {"from_node": NODE, "revoked": []}) == [{NODE: None}]
+
+
+def test_given_a_remote_shutdown_when_it_is_heard_then_a_warm_stop_begins(asker: Asker) -> None:
+    asker.ask("shutdown")
+    assert asker.shut_down
+
+
+def test_given_a_command_that_cannot_be_read_when_it_is_heard_then_the_next_one_is_answered(
+    asker: Asker, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = control.request("ping")
+    broken.body = b"not json"
+    asker.bus.broadcast(broken)
+    assert asker.ask("ping") == [{NODE: {"ok": "pong"}}]
+    assert "cannot be read" in caplog.text

@@ -1,0 +1,219 @@
+"""From settings to stores, and where the embedded store lies."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.apps import MakeApp
+
+from sedano import Celery
+from sedano.app import connect, home, urls
+from sedano.app.connect import Stores
+from sedano.exceptions import ImproperlyConfigured, UnknownStore
+from sedano.result import DisabledBackend
+
+
+def app_of_file(tmp_path: Path, make_app: MakeApp, **keywords: object) -> Celery:
+    app = make_app(broker=None, **keywords)
+    app.module_file = str(tmp_path / "tasks.py")
+    return app
+
+
+def test_given_no_broker_then_calls_and_results_go_to_the_embedded_store(tmp_path: Path, make_app: MakeApp) -> None:
+    app = app_of_file(tmp_path, make_app)
+    stores = app.stores
+    assert stores.embedded == tmp_path / ".sedano"
+    assert stores.broker_url == stores.results_url == f"sqlite:///{tmp_path}/.sedano/sedano.db"
+    assert stores.shared_results
+    assert not (tmp_path / ".sedano").exists()
+    stores.open_broker().close()
+    assert (tmp_path / ".sedano" / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("marker", ["pyproject.toml", "setup.cfg", "manage.py", ".git"])
+def test_given_a_project_above_the_module_then_the_store_lies_beside_its_marker(tmp_path: Path, marker: str) -> None:
+    (tmp_path / marker).mkdir()
+    deep = tmp_path / "src" / "proj"
+    deep.mkdir(parents=True)
+    assert home.store_folder(str(deep / "celery.py")) == tmp_path / ".sedano"
+
+
+def test_given_a_prompt_then_the_store_lies_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert home.store_folder(None) == tmp_path / ".sedano"
+
+
+def test_given_a_folder_with_odd_characters_then_the_url_still_leads_there(tmp_path: Path, make_app: MakeApp) -> None:
+    folder = tmp_path / "a b#c%d?e"
+    folder.mkdir()
+    app = app_of_file(folder, make_app)
+    app.send_task("t")
+    assert (folder / ".sedano" / "sedano.db").exists()
+
+
+SCRIPT = """
+import sys
+from lib import make
+from sedano import Celery
+print(Celery("a").module_file)
+class Mine(Celery):
+    def __init__(self):
+        super().__init__("b")
+print(Mine().module_file)
+print(make().module_file)
+exec("print(Celery('c').module_file)", {"Celery": Celery, "__name__": "__main__"})
+"""
+
+
+def test_given_a_script_then_the_app_knows_the_file_that_made_it_wherever_it_is_started(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "lib.py").write_text("from sedano import Celery\ndef make():\n    return Celery('lib')\n")
+    done = subprocess.run([sys.executable, str(tmp_path / "script.py")], cwd="/", capture_output=True, text=True, check=True)
+    script = str(tmp_path / "script.py")
+    assert done.stdout.split() == [script, script, str(tmp_path / "lib.py"), "None"]
+
+
+def test_given_the_embedded_store_when_first_used_then_its_path_is_logged_once(
+    tmp_path: Path, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_of_file(tmp_path, make_app)
+    with caplog.at_level(logging.INFO):
+        app.send_task("t")
+        app.send_task("t")
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records if "embedded" in record.getMessage()] == [
+        str(tmp_path / ".sedano")
+    ]
+
+
+def test_given_a_broker_and_no_backend_then_results_are_off_and_asking_says_what_to_set(make_app: MakeApp) -> None:
+    app = make_app(broker="memory://no-results")
+    assert app.stores.results_url is None
+    assert isinstance(app.backend, DisabledBackend)
+    result = app.send_task("t")
+    for ask in (lambda: result.state, lambda: result.get(timeout=1), lambda: result.forget(), result.ready):
+        with pytest.raises(NotImplementedError, match="result_backend"):
+            ask()
+    app.backend.store_result("id", 1, "SUCCESS")
+    assert make_app(broker="memory://x", backend="disabled://").stores.results_url is None
+
+
+def test_given_read_and_write_urls_then_each_is_used_for_its_side(make_app: MakeApp) -> None:
+    app = make_app(broker=None, broker_read_url="memory://read-side", broker_write_url="memory://write-side")
+    assert (app.stores.broker_url, app.stores.write_url) == ("memory://read-side", "memory://write-side")
+    app.send_task("t")
+    assert app.stores.open_broker(write=True).depth(["celery"])[0].ready == 1
+    assert app.stores.open_broker().queues() == []
+
+
+def test_given_urls_in_the_environment_then_they_win(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "memory://from-environment")
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", "cache+memory://")
+    stores = make_app(broker="redis://elsewhere").stores
+    assert (stores.broker_url, stores.results_url) == ("memory://from-environment", "cache+memory://")
+
+
+@pytest.mark.parametrize(
+    ("broker", "words"),
+    [
+        ("amqp://guest@localhost//", ["amqp://", "rabbitmq driver"]),
+        ("pyamqp://", ["rabbitmq driver"]),
+        ("sqs://", ["kombu driver"]),
+        ("reids://localhost", ["reids://", "Did you mean redis://"]),
+    ],
+)
+def test_given_a_scheme_without_a_driver_then_the_error_says_what_there_is(
+    make_app: MakeApp, broker: str, words: list[str]
+) -> None:
+    with pytest.raises(UnknownStore) as caught:
+        _ = make_app(broker=broker).stores
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("backend", "word"),
+    [
+        ("rpc://", "rpc"),
+        ("rpc", "rpc"),
+        ("db+sqlite:///x", "SQLAlchemy"),
+        ("mongodb://h", "mongodb"),
+        ("x.y:Backend", "Backend"),
+    ],
+)
+def test_given_a_result_backend_without_a_driver_then_the_error_names_it(make_app: MakeApp, backend: str, word: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=word) as caught:
+        _ = make_app(broker="memory://x", backend=backend).stores
+    assert "result_backend" in str(caught.value)
+
+
+@pytest.mark.parametrize("broker", ["localhost:6379", "redis:/localhost", "redis://localhost:port/0", "redis://[::1/0"])
+def test_given_a_url_that_is_none_then_the_error_names_setting_and_part(make_app: MakeApp, broker: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="broker_url"):
+        _ = make_app(broker=broker).stores
+
+
+def test_given_a_wrong_url_with_a_password_then_the_password_is_not_shown(make_app: MakeApp) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        _ = make_app(broker="redis://:sesame@host:port/0").stores
+    assert "sesame" not in str(caught.value)
+    stores = make_app(broker="redis://:sesame@host:1/0", backend="redis://:sesame@host:1/0").stores
+    assert "sesame" not in repr(stores)
+
+
+def test_given_a_missing_client_library_then_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "driver_xyz.py").write_text("import no_such_client_xyz.asyncio")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(connect, "DRIVERS", {"some": "driver_xyz"})
+    monkeypatch.setattr(connect, "EXTRAS", {"no_such_client_xyz": "redis"})
+    with pytest.raises(ImproperlyConfigured, match=r'pip install "sedano\[redis\]"'):
+        connect.load_driver("some://localhost")
+
+
+def test_given_several_urls_then_the_first_is_used_with_a_warning(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
+    assert make_app(broker="memory://one;memory://two").stores.broker_url == "memory://one"
+    assert make_app(broker=["memory://three", "memory://four"]).stores.broker_url == "memory://three"
+    assert "failover" in caplog.text
+    sentinels = "sentinel://a:1;sentinel://b:2"
+    assert urls.first_url(sentinels, "broker_url") == sentinels
+
+
+def test_given_the_parts_of_celery_2_then_they_make_a_url(make_app: MakeApp) -> None:
+    app = make_app(
+        broker=None, broker_transport="redis", broker_host="h", broker_port=1, broker_password="p@", broker_vhost="3"
+    )
+    assert app.stores.broker_url == "redis://:p%40@h:1/3"
+
+
+def test_given_urls_that_change_then_the_next_call_goes_to_the_new_store(make_app: MakeApp) -> None:
+    app = make_app(broker="memory://before")
+    app.send_task("t")
+    app.conf.broker_url = "memory://after"
+    app.send_task("t")
+    assert app.stores.open_broker().depth(["celery"])[0].ready == 1
+
+
+def test_given_different_stores_then_the_broker_does_not_write_results(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app(broker="memory://calls", backend=f"sqlite:///{tmp_path}/results.db")
+    assert not app.stores.shared_results
+    assert not app.stores.open_broker().capabilities.shared_results
+    same = make_app()
+    assert same.stores.shared_results
+    assert same.stores.open_broker().capabilities.shared_results
+
+
+def test_given_options_of_transports_then_the_driver_gets_them(make_app: MakeApp) -> None:
+    stores: Stores = make_app(
+        broker_transport_options={"global_keyprefix": "x"},
+        result_backend_transport_options={"retry_policy": {}},
+        broker_connection_timeout=2,
+        control_exchange="own",
+    ).stores
+    assert stores.options.transport == {"global_keyprefix": "x"}
+    assert stores.results_options.results_transport == {"retry_policy": {}}
+    assert stores.options.connect_timeout_s == 2.0
+    assert stores.options.control_exchange == "own"

@@ -1,0 +1,152 @@
+"""What is decided about a delivery before it is begun."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sedano.app.base import Celery
+from sedano.contracts import Delay, Delivery, Fate, Outcome, Settlement
+from sedano.protocol import envelope
+from sedano.protocol.call import build
+from sedano.testing import FakeClock
+from sedano.worker.context import SlotOptions
+from sedano.worker.held import Held
+from sedano.worker.intake import DECODED_AT_ONCE, PROMPT_S, Decision, Intake
+from sedano.worker.settle import Settler
+
+CLOCK = FakeClock()
+NOW = CLOCK.wall()
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def intake_of(*, successful: Callable[[str], bool] = lambda task_id: False, **settings: Any) -> Intake:
+    app: Any = Celery("intake", broker="memory://", backend="memory://", set_as_current=False)
+    app.conf.update(settings)
+    for name, late in (("early", False), ("late", True)):
+        app.task(lambda *args: None, name=name, shared=False, acks_late=late)
+    options = SlotOptions(queues=("celery",), clock=CLOCK)
+    return Intake(Settler(app, "w1@h", options), "w1@h", options, successful)
+
+
+def delivery_of(task: str = "early", *args: Any, redelivered: bool = False, deliveries: int = 0, **options: Any) -> Delivery:
+    message = build(task, "id1", args, routing_key="celery", **options)
+    return Delivery("tag1", "celery", envelope.encode(message), message, redelivered=redelivered, deliveries=deliveries)
+
+
+def pickled() -> Delivery:
+    delivery = delivery_of()
+    assert delivery.message is not None
+    delivery.message.body = pickle.dumps(((), {}, {}))
+    delivery.message.content_type, delivery.message.content_encoding = "application/x-python-serialize", "binary"
+    return delivery
+
+
+def shape(decision: Decision) -> str:
+    """`run`, `run undecoded`, `delay` or the outcome and fate of a settlement."""
+    if isinstance(decision, Held):
+        return "run" if decision.body is not None else "run undecoded"
+    if isinstance(decision, Delay):
+        return "delay"
+    return f"{decision.outcome} {decision.fate}"
+
+
+@pytest.mark.parametrize(
+    ("delivery", "expected"),
+    [
+        (delivery_of(), "run"),
+        (delivery_of("late"), "run"),
+        (delivery_of(eta=iso(NOW + 1)), "delay"),
+        (delivery_of(eta=iso(NOW)), "run"),
+        (delivery_of(expires=iso(NOW - 1)), "expired ack"),
+        (delivery_of(expires=iso(NOW + 1)), "run"),
+        (delivery_of(eta=iso(NOW + 60), expires=iso(NOW - 1)), "expired ack"),
+        (delivery_of("gone"), "unknown dead"),
+        (delivery_of("late", deliveries=4), "run"),
+        (delivery_of("late", deliveries=5), "poison dead"),
+        (Delivery("tag1", "celery", b"x", None, unreadable="no JSON"), "unreadable dead"),
+        (pickled(), "unreadable dead"),
+        (delivery_of("early", "x" * DECODED_AT_ONCE), "run undecoded"),
+        (delivery_of(compression="zlib"), "run undecoded"),
+        (delivery_of("late", redelivered=True), "run"),
+    ],
+)
+def test_decisions(delivery: Delivery, expected: str) -> None:
+    assert shape(intake_of().decide(delivery, NOW)) == expected
+
+
+def test_given_pickle_is_accepted_then_the_body_is_not_opened_before_the_call_is_begun() -> None:
+    assert shape(intake_of(accept_content=["json", "pickle"]).decide(pickled(), NOW)) == "run undecoded"
+
+
+def test_given_a_delay_then_it_names_the_eta() -> None:
+    assert intake_of().decide(delivery_of(eta=iso(NOW + 60)), NOW) == Delay("tag1", NOW + 60)
+
+
+@pytest.mark.parametrize(
+    ("redelivered", "successful", "expected"),
+    [(True, True, "ignored ack"), (True, False, "run"), (False, True, "run")],
+)
+def test_given_deduplication_then_only_a_redelivery_of_a_success_is_skipped(
+    redelivered: bool, successful: bool, expected: str
+) -> None:
+    intake = intake_of(worker_deduplicate_successful_tasks=True, successful=lambda task_id: successful)
+
+    assert shape(intake.decide(delivery_of("late", redelivered=redelivered), NOW)) == expected
+
+
+def test_given_a_call_in_hand_when_it_is_looked_at_again_then_expiry_and_revokes_count() -> None:
+    intake = intake_of()
+    expiring, plain = (intake.decide(delivery, NOW) for delivery in (delivery_of(expires=iso(NOW + 1)), delivery_of()))
+    assert isinstance(expiring, Held)
+    assert isinstance(plain, Held)
+
+    assert intake.again(expiring, NOW) is None
+    late = intake.again(expiring, NOW + 2)
+    assert intake.again(plain, NOW + 2) is None
+    intake.revoked = frozenset({"id1"})
+    revoked = intake.again(plain, NOW + 2)
+
+    assert isinstance(late, Settlement)
+    assert isinstance(revoked, Settlement)
+    assert (late.outcome, revoked.outcome, revoked.fate) == (Outcome.EXPIRED, Outcome.REVOKED, Fate.ACK)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "lines"),
+    [
+        (delivery_of(), 1),
+        (delivery_of(eta=iso(NOW - 1)), 0),  # it was delayed by us, and received then
+        (delivery_of(eta=iso(NOW - PROMPT_S - 1)), 1),  # it came late: nobody has seen it before
+        (delivery_of(eta=iso(NOW - 1), retries=1), 1),  # our own retry went straight to the schedule
+    ],
+)
+def test_a_call_is_received_once(delivery: Delivery, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    intake = intake_of()
+    held = intake.decide(delivery, NOW)
+    assert isinstance(held, Held)
+
+    intake.begun(held, NOW)
+
+    assert [record.getMessage() for record in caplog.records].count("Task early[id1] received") == lines
+
+
+def test_limits_of_the_call_win_over_those_of_the_task_and_of_the_settings() -> None:
+    intake = intake_of(task_time_limit=100, task_soft_time_limit=90)
+    own, general = (intake.decide(delivery, NOW) for delivery in (delivery_of(time_limit=10, soft_time_limit=5), delivery_of()))
+    assert isinstance(own, Held)
+    assert isinstance(general, Held)
+
+    assert (own.note().hard_s, own.note().soft_s) == (10, 5)
+    assert (general.note().hard_s, general.note().soft_s) == (100, 90)
+    assert replace(own, body=None).note().early
