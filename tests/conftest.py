@@ -1,10 +1,14 @@
-"""Which tests run: the long ones only with SEDANO_LONG=1 (`./dev test --all`)."""
+"""Which tests run: the long ones only with SEDANO_LONG=1 (`./dev test --all`). How failures are shown: a node's log can be
+long, and a report that is longer than a screen or two hides the next one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
+
+MOST_LINES = 120
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -14,3 +18,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in set(long)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and not os.environ.get("SEDANO_WHOLE_REPORTS"):
+        text = str(report.longrepr)
+        if text.count("\n") > MOST_LINES:
+            report.longrepr = shortened(text)
+        report.sections = [(title, shortened(content)) for title, content in report.sections]
+    return report
+
+
+def shortened(text: str) -> str:
+    """`text` without its middle, and with no line that fills a screen."""
+    lines = [line if len(line) < 2000 else f"{line[:1500]} … {line[-400:]}" for line in text.splitlines()]
+    if len(lines) > MOST_LINES:
+        left_out = len(lines) - MOST_LINES
+        lines[MOST_LINES // 2 : -MOST_LINES // 2] = [f"… {left_out} lines: run with SEDANO_WHOLE_REPORTS=1 to see them …"]
+    return "\n".join(lines)
