@@ -105,7 +105,6 @@ def system_calls(pids: list[int], seconds: float, folder: Path) -> dict[int, lis
 
 
 @pytest.mark.skipif(is_left_out("strace"), reason="SEDANO_WITHOUT names strace")
-@pytest.mark.xfail(reason="open: on sqlite the supervisor makes 5.7 a second, not under 5", strict=False)
 def test_given_a_node_with_nothing_to_do_then_each_process_makes_fewer_than_five_system_calls_a_second(
     world: World, tmp_path: Path
 ) -> None:
