@@ -10,10 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.contracts.stores import OpenStore
 from tests.properties.worlds import GROUPS, LEASE_LOST, QUEUES, Turn, World, name_of_raw
 
-from sedano.contracts import Standing
+from sedano.contracts import BeginRule, Standing
 from sedano.drivers.memory.store import store_at
 
 BEGUN = (Standing.BEGUN_EARLY, Standing.BEGUN_LATE)
+RULES = [None, BeginRule(early=True), BeginRule(early=False), BeginRule(early=True, exceptions=frozenset({"tests.add"}))]
 
 
 class Agreement(RuleBasedStateMachine):
@@ -78,14 +79,15 @@ class Agreement(RuleBasedStateMachine):
     @rule(data=st.data())
     def reserve(self, data: st.DataObject) -> None:
         queues = tuple(data.draw(st.permutations(QUEUES))[: data.draw(st.integers(1, 3))])
-        turn = Turn(reserve=data.draw(st.integers(1, 6)), queues=queues)
+        turn = Turn(reserve=data.draw(st.integers(1, 6)), queues=queues, begin_first=data.draw(st.sampled_from(RULES)))
         self._take_turn(data.draw(st.sampled_from(self.owners)), turn)
 
     @precondition(lambda self: any(self.held[owner] for owner in self.owners))
     @rule(data=st.data(), reserve=st.integers(0, 4))
     def turn(self, data: st.DataObject, reserve: int) -> None:
         owner = data.draw(st.sampled_from([owner for owner in self.owners if self.held[owner]]))
-        turn = Turn(reserve=reserve, queues=tuple(data.draw(st.permutations(QUEUES))))
+        queues = tuple(data.draw(st.permutations(QUEUES)))
+        turn = Turn(reserve=reserve, queues=queues, begin_first=data.draw(st.sampled_from(RULES)))
         # Both go to a tail, and nobody promises which of two settlements of one turn comes first there.
         last = data.draw(st.sampled_from(["requeue", "ack and send"]))
         for name, standing in list(self.held[owner].items()):
@@ -120,6 +122,17 @@ class Agreement(RuleBasedStateMachine):
         owner = data.draw(st.sampled_from(self.owners))
         self.reserve_by(owner, limit)
         self._give_back(owner, self._names(owner, Standing.RESERVED), everything=True)
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data(), rule_=st.sampled_from(RULES))
+    def begin_the_first_and_lose_the_answer(self, data: st.DataObject, rule_: BeginRule | None) -> None:
+        """Nobody knows what was begun but those that were begun before: giving back all others ends that."""
+        owner = data.draw(st.sampled_from(self.owners))
+        keep = self._names(owner, *BEGUN)
+        self._take_turn(owner, Turn(reserve=2, queues=QUEUES, begin_first=rule_))
+        begun = [name for name in self._names(owner, *BEGUN) if name not in keep]
+        assert self._all("unbegin_all", owner, keep) == len(begun)
+        self._went_back(owner, begun)
 
     @precondition(lambda self: any(self.held[owner] for owner in self.owners))
     @rule(data=st.data())
@@ -308,15 +321,18 @@ class Agreement(RuleBasedStateMachine):
             if fate == "requeue":
                 self.touched.add(name)
         for name, _ in turn.delay:
-            assert (name in refused) == (held[name] is not Standing.RESERVED)
-            if name not in refused:
-                del held[name]
-                self.touched.add(name)
+            assert name not in refused
+            del held[name]
+            self.touched.add(name)
         for name, early in turn.begin:
             assert name in reply["begun"]
             held[name] = Standing.BEGUN_EARLY if early else Standing.BEGUN_LATE
-        for name, queue, step, _, _ in reply["reserved"]:
+        for name, queue, step, _, _, standing in reply["reserved"]:
             self._was_given(owner, name, queue, step)
+            held[name] = standing
+        begun = [name for name, *_, standing in reply["reserved"] if standing is not Standing.RESERVED]
+        first = reply["reserved"][0][0] if reply["reserved"] else None
+        assert begun == ([first] if turn.begin_first is not None and first and not first.startswith("junk") else [])
 
     def _taken_over(self, owner: str, by: str, limit: int, *, force: bool) -> None:
         taken, pendings = self._all("take_over", owner, by, limit, force)

@@ -92,10 +92,13 @@ class _Sabotaged(MemoryBroker):
             ]
         if self.fault == "queues in their own order":
             wanted["queues"] = sorted(wanted.get("queues", ()))
+        if self.fault == "the first is only reserved":
+            wanted["begin_first"] = None
         return super().turn(lease, **wanted)
 
-    def unbegin(self, lease: Lease, tags: Sequence[str]) -> int:
-        return super().unbegin(lease, () if self.fault == "unbegin forgets" else tags)
+    def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:
+        keep = () if self.fault == "unbegin keeps nothing" else keep
+        return super().unbegin(lease, () if self.fault == "unbegin forgets" else tags, keep=keep)
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
         return super().promote(queues, now - 5 if self.fault == "promoted late" else now, limit=limit)
@@ -113,6 +116,8 @@ def _requeued(tag: str) -> Settlement:
         "requeue is an ack",
         "queues in their own order",
         "unbegin forgets",
+        "unbegin keeps nothing",
+        "the first is only reserved",
         "promoted late",
     ],
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sedano.contracts import Begin, Delay, Delivery, LeaseRecord, Settlement, Standing
+from sedano.contracts import Begin, BeginRule, Delay, Delivery, LeaseRecord, Settlement, Standing
 from sedano.exceptions import LeaseLost
 from sedano.testing.contracts.harness import Slot, StoreUnderTest
 from sedano.testing.contracts.messages import chord_part, dead, outgoing, requeue, result, settlement
@@ -28,6 +28,7 @@ class Turn:
     reserve: int = 0
     queues: tuple[str, ...] = ()
     stored: list[str] = field(default_factory=list)  # task ids whose pendings are done
+    begin_first: BeginRule | None = None
 
 
 class World:
@@ -67,7 +68,7 @@ class World:
             "stored": [f"{name}:0" for name in turn.stored],
         }
         self.last[owner] = wanted
-        return self._turn(owner, reserve=turn.reserve, queues=turn.queues, **wanted)
+        return self._turn(owner, reserve=turn.reserve, queues=turn.queues, begin_first=turn.begin_first, **wanted)
 
     def repeat(self, owner: str) -> object:
         """The answer of the last turn was lost: the very same settlements and begins once more."""
@@ -81,6 +82,10 @@ class World:
     def unbegin(self, owner: str, names: list[str]) -> object:
         slot = self.slots[owner]
         return _unless_lost(lambda: slot.broker.unbegin(slot.lease, [self.tags[owner, name] for name in names]))
+
+    def unbegin_all(self, owner: str, keep: list[str]) -> object:
+        slot = self.slots[owner]
+        return _unless_lost(lambda: slot.broker.unbegin(slot.lease, None, keep=[self.tags[owner, name] for name in keep]))
 
     def retire(self, owner: str) -> object:
         slot = self.slots[owner]
@@ -143,7 +148,6 @@ class World:
         except LeaseLost:
             return LEASE_LOST
         for delivery in reply.reserved:
-            assert delivery.standing is Standing.RESERVED
             self.tags[owner, _name(delivery)] = delivery.tag
             self.names[delivery.tag] = _name(delivery)
         return {
@@ -186,9 +190,9 @@ def name_of_raw(raw: bytes) -> str:
     return raw.split(b'"id":')[1].split(b'"')[1].decode()
 
 
-def _shown(delivery: Delivery) -> tuple[str, str, int, int, bool]:
+def _shown(delivery: Delivery) -> tuple[str, str, int, int, bool, Standing]:
     step = max(step for step in STEPS if step <= delivery.priority)
-    return _name(delivery), delivery.queue, step, delivery.deliveries, delivery.redelivered
+    return _name(delivery), delivery.queue, step, delivery.deliveries, delivery.redelivered, delivery.standing
 
 
 def with_fields(struct: Any, **fields: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from sedano.contracts.broker import (
     Begin,
+    BeginRule,
     Broker,
     Capabilities,
     ChordReady,
@@ -39,6 +40,7 @@ from sedano.contracts.settlement import (
 
 __all__ = [
     "Begin",
+    "BeginRule",
     "Broker",
     "Bus",
     "Capabilities",

@@ -15,7 +15,7 @@ Where a delivery stands:
       |  +----release------+  +----settle------|--> gone: expired, revoked, unreadable, unknown
       |                    |                   |
       +--------------------|----unbegin--------+      release and unbegin put it back at the HEAD, uncounted
-      +--promote-- delayed <--delay                   delay moves a reserved call to the schedule
+      +--promote-- delayed <--delay                   delay moves a call that was not started to the schedule
 
 Begun deliveries remember whether they were begun `early` (the message is acked: it must never be given to anybody else;
 when its owner dies the call is LOST) or late (when its owner dies it is given out again, counted).
@@ -116,8 +116,22 @@ class Begin(msgspec.Struct, frozen=True):
     early: bool
 
 
+class BeginRule(msgspec.Struct, frozen=True):
+    """How a delivery is begun in the very step that reserves it: `early`, or the other way for the tasks in `exceptions`."""
+
+    early: bool
+    exceptions: frozenset[str] = frozenset()
+
+    def begins_early(self, task: str) -> bool:
+        return self.early is not (task in self.exceptions)
+
+    def standing(self, task: str) -> Standing:
+        return Standing.BEGUN_EARLY if self.begins_early(task) else Standing.BEGUN_LATE
+
+
 class Delay(msgspec.Struct, frozen=True):
-    """Move the reserved delivery `tag` to the schedule; it returns to the head of its queue at `due` (Unix seconds)."""
+    """Move the delivery `tag`, whose call was not started, to the schedule; it returns to the head of its queue at `due`
+    (Unix seconds)."""
 
     tag: str
     due: float
@@ -250,6 +264,7 @@ class Broker(Protocol):
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
+        begin_first: BeginRule | None = None,
     ) -> TurnReply:
         """Settle, delay, begin and reserve, in this order, as one step and one round trip. Never waits for work.
 
@@ -257,6 +272,8 @@ class Broker(Protocol):
         something gives it. Takes the next of a queue, a lower priority number first. `stored` are keys of pendings
         (`Pending.key`) that are now in the result store and can be deleted. With `capabilities.shared_results` False,
         settling keeps `pending_of(settlement)` in the same step.
+        With `begin_first`, the first of those reserved is begun at once, as its `standing` says, so that a slot with empty
+        hands starts it without another round trip. It stays reserved where the store cannot read its task's name.
         Repeating a turn whose answer was lost is harmless: a begin of what this lease has begun is reported in `begun`
         again, a settlement that was applied is refused.
         Raises `LeaseLost`: nothing was applied. `StoreFull`: nothing was applied; settle without results, or later.
@@ -270,8 +287,11 @@ class Broker(Protocol):
         """
         ...
 
-    def unbegin(self, lease: Lease, tags: Sequence[str]) -> int:
-        """As `release`, for begun deliveries whose call was not started. Early-acked ones become ordinary again."""
+    def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:
+        """As `release`, for begun deliveries whose call was not started. Early-acked ones become ordinary again.
+
+        `tags` None: all that this lease has begun but those in `keep` (the answer to a turn with `begin_first` was lost).
+        """
         ...
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:

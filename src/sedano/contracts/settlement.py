@@ -96,8 +96,9 @@ class DeadNote(msgspec.Struct, frozen=True):
 class Settlement(msgspec.Struct, frozen=True):
     """The end of one delivery. Applied whole or not at all.
 
-    Order inside the step: `messages_out` are published before the result can be read, as in Celery; then the result;
-    then the chord part; then the message's fate. `dead` is required when `fate` is DEAD and must be None otherwise.
+    Order inside the step: `messages_out` are published before the result can be read, as in Celery; then the result, and
+    `more_results` of other calls that end with it (the later steps of a chain that failed); then the chord part; then the
+    message's fate. `dead` is required when `fate` is DEAD and must be None otherwise.
     `retries` together with `task_id` names the attempt: a pending settlement is replayed under (task_id, retries).
     """
 
@@ -110,6 +111,12 @@ class Settlement(msgspec.Struct, frozen=True):
     messages_out: tuple[Outgoing, ...] = ()
     chord_part: ChordPart | None = None
     dead: DeadNote | None = None
+    more_results: tuple[ResultWrite, ...] = ()
+
+    @property
+    def writes(self) -> tuple[ResultWrite, ...]:
+        """All records to store, the call's own first."""
+        return self.more_results if self.result is None else (self.result, *self.more_results)
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -118,6 +125,11 @@ class Pending(msgspec.Struct, frozen=True):
     key: str  # "<task_id>:<retries>"
     result: ResultWrite | None
     chord_part: ChordPart | None
+    more_results: tuple[ResultWrite, ...] = ()
+
+    @property
+    def writes(self) -> tuple[ResultWrite, ...]:
+        return self.more_results if self.result is None else (self.result, *self.more_results)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -136,9 +148,10 @@ def decode_settlement(data: bytes) -> Settlement:
 
 def pending_of(settlement: Settlement) -> Pending | None:
     """What is left to do in a separate result store, or None."""
-    if settlement.result is None and settlement.chord_part is None:
+    if settlement.result is None and settlement.chord_part is None and not settlement.more_results:
         return None
-    return Pending(f"{settlement.task_id}:{settlement.retries}", settlement.result, settlement.chord_part)
+    key = f"{settlement.task_id}:{settlement.retries}"
+    return Pending(key, settlement.result, settlement.chord_part, settlement.more_results)
 
 
 def encode_pending(pending: Pending) -> bytes:

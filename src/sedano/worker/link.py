@@ -88,7 +88,7 @@ class StoreLink:
         if self._results is None:
             self._results = self._open_results()
         if self._results is not None:
-            writes = [pending.result for pending in pendings if pending.result is not None]
+            writes = [write for pending in pendings for write in pending.writes]
             parts = [pending.chord_part for pending in pendings if pending.chord_part is not None]
             self._results.store(writes, parts)
         self.broker().turn(lease, stored=[pending.key for pending in pendings])

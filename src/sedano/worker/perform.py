@@ -55,7 +55,7 @@ class UserCode:
 
 
 class Performer:
-    """Runs calls of one slot. `store(writes)` writes records at once: STARTED, and the later steps of a chain that failed."""
+    """Runs calls of one slot. `store(writes)` writes records at once: STARTED."""
 
     def __init__(
         self,
@@ -75,7 +75,6 @@ class Performer:
         self._held: Held
         self._request: Context
         self._settlement: Settlement | None = None
-        self._others: tuple[ResultWrite, ...] = ()
 
     def perform(self, held: Held) -> Settlement:
         """Raises only what must stop the process: SystemExit and KeyboardInterrupt of the task's own."""
@@ -89,15 +88,13 @@ class Performer:
                 return self._intake.unreadable(held, exc)
         self._held = held
         self._request = request = request_of(held.call, held.delivery, self._node, body)
-        self._forget()
+        self._settlement = None
         if held.terms.track_started:
             self._store_started(held, request)
         attempt = self._run(held, request, body)
         settlement = self._settlement or self._internal_error(held, request, attempt)
-        if self._others:
-            self._store_now(self._others, "the FAILURE of the later steps of its chain")
         self._say(held, request, attempt)
-        self._forget()
+        self._settlement = None
         del self._held, self._request  # a slot that waits for work does not keep the arguments of the call before
         return settlement
 
@@ -117,10 +114,7 @@ class Performer:
     def _prepare(self, attempt: Attempt) -> None:
         """Called when the body is over: its settlement is made before hooks and signals tell of the outcome."""
         self._user_code.runs = False
-        self._settlement, self._others = self._settler.settle(self._held, self._request, attempt)
-
-    def _forget(self) -> None:
-        self._settlement, self._others = None, ()
+        self._settlement = self._settler.settle(self._held, self._request, attempt)
 
     def _internal_error(self, held: Held, request: Context, attempt: Attempt) -> Settlement:
         """The end could not be worked out, not even as a failure; the reason is in the log already."""
@@ -136,14 +130,12 @@ class Performer:
 
     def _store_started(self, held: Held, request: Context) -> None:
         write = self._settler.started(held, request, self._pid)
-        if write is not None:
-            self._store_now((write,), "STARTED")
-
-    def _store_now(self, writes: Sequence[ResultWrite], what: str) -> None:
+        if write is None:
+            return
         try:
-            self._store(writes)
-        except OperationalError as exc:  # a state that only informs must not keep the call from running, or from ending
-            _logger.warning("%s of %s[%s] is not stored: %s", what, self._held.name, self._held.call.id, exc)
+            self._store((write,))
+        except OperationalError as exc:  # a state that only informs must not keep the call from running
+            _logger.warning("STARTED of %s[%s] is not stored: %s", held.name, held.call.id, exc)
 
     # -- log lines ----------------------------------------------------------------------------------------------------
 

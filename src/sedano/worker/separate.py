@@ -47,7 +47,7 @@ class SeparateResults:
         if not self._waiting or self._clock.monotonic() < self._try_at:
             return [], []
         reach("slot.results.before")
-        writes = [pending.result for pending in self._waiting if pending.result is not None]
+        writes = [write for pending in self._waiting for write in pending.writes]
         parts = [pending.chord_part for pending in self._waiting if pending.chord_part is not None]
         try:
             chords = self._connected().store(writes, parts)

@@ -54,8 +54,8 @@ class Settler:
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
-    def settle(self, held: Held, request: Context, attempt: Attempt) -> tuple[Settlement, tuple[ResultWrite, ...]]:
-        """The settlement of `attempt`, and records of other calls that end with it: the later steps of its chain.
+    def settle(self, held: Held, request: Context, attempt: Attempt) -> Settlement:
+        """The settlement of `attempt`, with the records of other calls that end with it: the later steps of its chain.
 
         Made to be called inside the request, as `prepare` of `run_attempt`. Raises what makes it impossible: EncodeError for
         a result, what `build_followups` raises for a message.
@@ -69,8 +69,8 @@ class Settler:
         messages_out = self._as_sent(after.messages_out) if after is not None else ()
         if outcome is Outcome.REJECTED and attempt.requeue and fate is Fate.ACK:
             messages_out = (*messages_out, again(held.delivery))
-        settlement = Settlement(held.delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead)
-        return settlement, self._failed_steps(after, attempt) if after is not None and after.failed_steps else ()
+        steps = self._failed_steps(after, attempt) if after is not None and after.failed_steps else ()
+        return Settlement(held.delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps)
 
     def started(self, held: Held, request: Context, pid: int) -> ResultWrite | None:
         """The record of STARTED, None when this call does not ask for one."""
@@ -136,7 +136,7 @@ class Settler:
             return settlement
         return Settlement(
             delivery.tag, Outcome.FAILURE, Fate.REQUEUE, settlement.task_id, settlement.retries, settlement.result,
-            settlement.messages_out, settlement.chord_part,
+            settlement.messages_out, settlement.chord_part, None, settlement.more_results,
         )  # fmt: skip
 
     def terminated(self, delivery: Delivery) -> Settlement:
@@ -189,14 +189,19 @@ class Settler:
 
         The result is replaced by a short FAILURE, what was to be sent is not sent, and the message is kept.
         """
-        write = settlement.result
-        if write is not None:
-            call = Call("", settlement.task_id)
-            write = self.records.write(call, None, states.FAILURE, BackendStoreError(saferepr(exc, _DETAIL_LENGTH)))
+
+        def failure(write: ResultWrite) -> ResultWrite:
+            reason = BackendStoreError(saferepr(exc, _DETAIL_LENGTH))
+            return self.records.write(Call("", write.task_id), None, states.FAILURE, reason)
+
+        write = failure(settlement.result) if settlement.result is not None else None
+        steps = tuple(map(failure, settlement.more_results))
         fate, dead = self._dead(Outcome.FAILURE, saferepr(exc, _DETAIL_LENGTH), settlement.task_id, "", always=True)
         if settlement.fate is Fate.REQUEUE:
             fate, dead = settlement.fate, None
-        return Settlement(settlement.tag, Outcome.FAILURE, fate, settlement.task_id, settlement.retries, write, dead=dead)
+        return Settlement(
+            settlement.tag, Outcome.FAILURE, fate, settlement.task_id, settlement.retries, write, dead=dead, more_results=steps
+        )
 
     def _failed(self, delivery: Delivery, exc: BaseException, outcome: Outcome) -> Settlement:
         call, body = self._look(delivery)
@@ -211,7 +216,8 @@ class Settler:
         after = followups(terms.task, request, fail_attempt(terms.task, request, exc))
         write, part = self.records.of_attempt(call, terms, request, after.attempt, after.children)
         messages_out = self._as_sent(after.messages_out)
-        return Settlement(delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead)
+        steps = self._failed_steps(after, after.attempt)
+        return Settlement(delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps)
 
     def _retried(self, delivery: Delivery, exc: WorkerLostError) -> Settlement | None:
         """The settlement that sends a lost call once more, None when its task does not ask for it."""

@@ -307,7 +307,7 @@ class Turns:
                 self.applied.append(settlement)
             except StoreFull as exc:
                 refused = exc
-                if not (give_up and settlement.result is not None and self._fits_without_result(settlement, exc)):
+                if not (give_up and settlement.writes and self._fits_without_result(settlement, exc)):
                     at += 1
                     continue
             del self.out[at]
@@ -315,7 +315,7 @@ class Turns:
             raise refused
 
     def _fits_without_result(self, settlement: Settlement, exc: StoreFull) -> bool:
-        smaller = msgspec.structs.replace(settlement, result=None)
+        smaller = msgspec.structs.replace(settlement, result=None, more_results=())
         try:
             self._broker.turn(self.lease, settle=[smaller])
         except StoreFull:

@@ -70,7 +70,7 @@ def settle(app: Any, delivery: Delivery, attempt: Attempt, options: SlotOptions 
     settler = Settler(app, NODE, options)
     held = held_of(settler, delivery)
     request = request_of(held.call, delivery, NODE, held.body)
-    return settler.settle(held, request, attempt)[0]
+    return settler.settle(held, request, attempt)
 
 
 def meta_of(settlement: Settlement) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def test_given_a_failing_step_of_a_chain_then_the_later_steps_fail_with_it() -> 
     delivery = delivery_of("early", chain=chain)
     held = held_of(settler, delivery)
 
-    _, others = settler.settle(held, request_of(held.call, delivery, NODE, held.body), FAILURE)
+    others = settler.settle(held, request_of(held.call, delivery, NODE, held.body), FAILURE).more_results
 
     assert [(write.task_id, decode_meta(write.payload)["status"]) for write in others] == [("step2", "FAILURE")]
 

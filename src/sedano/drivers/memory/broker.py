@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from sedano.clock import Clock
 from sedano.contracts import (
     Begin,
+    BeginRule,
     Capabilities,
     DeadLetter,
     Delay,
@@ -105,6 +106,7 @@ class MemoryBroker:
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
+        begin_first: BeginRule | None = None,
     ) -> TurnReply:
         with self._store.lock:
             owner = self._store.owners.alive(lease)
@@ -120,7 +122,10 @@ class MemoryBroker:
                 self._begin(owner, start, reply)
             if reserve:
                 items, reply.more = self._store.queues.take(queues, reserve)
-                reply.reserved = [_delivery(self._store.owners.hold(owner, item)) for item in items]
+                held = [self._store.owners.hold(owner, item) for item in items]
+                if held and begin_first is not None and (task := _task_of(held[0].item)) is not None:
+                    held[0].standing = begin_first.standing(task)
+                reply.reserved = [_delivery(each) for each in held]
             return reply
 
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
@@ -128,9 +133,10 @@ class MemoryBroker:
             owner = self._store.owners.alive(lease)
             return self._give_back(owner, list(owner.held) if tags is None else tags, Standing.RESERVED)
 
-    def unbegin(self, lease: Lease, tags: Sequence[str]) -> int:
+    def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:
         with self._store.lock:
-            return self._give_back(self._store.owners.alive(lease), tags, *_BEGUN)
+            owner = self._store.owners.alive(lease)
+            return self._give_back(owner, [tag for tag in owner.held if tag not in keep] if tags is None else tags, *_BEGUN)
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
         with self._store.lock:
@@ -214,15 +220,15 @@ class MemoryBroker:
 
     def _write_result(self, settlement: Settlement, reply: TurnReply) -> None:
         now = self._clock.wall()
-        if settlement.result is not None:
-            self._store.records.write(settlement.result, now)
+        for write in settlement.writes:
+            self._store.records.write(write, now)
         if settlement.chord_part is not None:
             claim = self._store.records.count_part(settlement.chord_part, now)
             if claim is not None:
                 reply.chords.append(claim)
 
     def _delay(self, owner: Owner, order: Delay, reply: TurnReply) -> None:
-        items = self._store.owners.take(owner, [order.tag], Standing.RESERVED)
+        items = self._store.owners.take(owner, [order.tag], Standing.RESERVED, *_BEGUN)
         if not items:
             reply.refused.append(order.tag)
         for item in items:
@@ -270,6 +276,14 @@ def _delivery(held: Held) -> Delivery:
     delivery.redelivered = envelope.is_redelivered(message)
     delivery.deliveries = envelope.deliveries_of(message)
     return delivery
+
+
+def _task_of(item: Item) -> str | None:
+    try:
+        task = envelope.decode(item.raw).headers.get("task")
+    except UnreadableMessage:
+        return None
+    return task if isinstance(task, str) else None
 
 
 def _redelivered(item: Item) -> Item:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from sedano.clock import Clock
 from sedano.contracts import (
     Begin,
+    BeginRule,
     Capabilities,
     DeadLetter,
     Delay,
@@ -164,6 +165,7 @@ class RedisBroker:
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
+        begin_first: BeginRule | None = None,
     ) -> TurnReply:
         names = tuple(queues)
         if not names:
@@ -172,7 +174,8 @@ class RedisBroker:
         keys = (*self._turn_keys(lease.owner), *(lists if reserve else ()))
         whose: list[Argument] = [lease.fence, lease.owner, self._keys.prefix, self._keys.separator, *self._databases]
         what: list[Argument] = [
-            len(stored), *stored, *self._settle_arguments(lease, settle), *turns.other_arguments(delay, begin, reserve, facts),
+            len(stored), *stored, *self._settle_arguments(lease, settle), *turns.other_arguments(delay, begin),
+            *turns.reserve_arguments(reserve, facts, begin_first),
         ]  # fmt: skip
         try:
             reply = self._connection.run(_TURN, keys, [*whose, "", *what])
@@ -191,8 +194,8 @@ class RedisBroker:
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
         return self._give_back(lease, "rq", "all" if tags is None else "some", tags or ())
 
-    def unbegin(self, lease: Lease, tags: Sequence[str]) -> int:
-        return self._give_back(lease, "el", "some", tags)
+    def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:
+        return self._give_back(lease, "el", "all", keep) if tags is None else self._give_back(lease, "el", "some", tags)
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
         names = list(dict.fromkeys(queues))

@@ -11,6 +11,7 @@ import msgspec
 
 from sedano.contracts import (
     Begin,
+    BeginRule,
     ChordPart,
     ChordReady,
     Delay,
@@ -19,6 +20,7 @@ from sedano.contracts import (
     Lease,
     ResultWrite,
     Settlement,
+    Standing,
     TurnReply,
     encode_pending,
     pending_of,
@@ -114,8 +116,8 @@ def settle_arguments(
             if pending is not None:
                 pendings += (number, pending.key, encode_pending(pending))
         else:
-            if settlement.result is not None:
-                results += (number, *writer.record(settlement.result))
+            for write in settlement.writes:
+                results += (number, *writer.record(write))
             if settlement.chord_part is not None:
                 parts += (number, *writer.part(settlement.chord_part))
         if settlement.fate is not Fate.ACK:
@@ -130,7 +132,7 @@ def bytes_needed(settle: Sequence[Settlement]) -> int | None:
     """What these settlements add to the server, roughly; None when they keep their messages there."""
     if not settle or any(settlement.fate is not Fate.ACK for settlement in settle):
         return None
-    results = [settlement.result for settlement in settle if settlement.result is not None]
+    results = [write for settlement in settle for write in settlement.writes]
     parts = [settlement.chord_part for settlement in settle if settlement.chord_part is not None]
     messages = [outgoing.message for settlement in settle for outgoing in settlement.messages_out]
     return (
@@ -140,8 +142,8 @@ def bytes_needed(settle: Sequence[Settlement]) -> int | None:
     )
 
 
-def other_arguments(delay: Sequence[Delay], begin: Sequence[Begin], reserve: int, facts: Sequence[Argument]) -> list[Argument]:
-    """The sections after the settling."""
+def other_arguments(delay: Sequence[Delay], begin: Sequence[Begin]) -> list[Argument]:
+    """The sections between settling and reserving."""
     arguments: list[Argument] = [len(delay)]
     for order in delay:
         arguments += (order.tag, repr(float(order.due)))
@@ -149,6 +151,13 @@ def other_arguments(delay: Sequence[Delay], begin: Sequence[Begin], reserve: int
     if begin:
         arguments += [one.tag for one in begin]
         arguments.append("".join("e" if one.early else "l" for one in begin))
+    return arguments
+
+
+def reserve_arguments(reserve: int, facts: Sequence[Argument], rule: BeginRule | None) -> list[Argument]:
+    arguments: list[Argument] = [""]
+    if rule is not None and reserve:
+        arguments = ["e" if rule.early else "l", len(rule.exceptions), *rule.exceptions]
     arguments.append(reserve)
     if reserve:
         arguments += facts
@@ -157,11 +166,13 @@ def other_arguments(delay: Sequence[Delay], begin: Sequence[Begin], reserve: int
 
 def read_turn(reply: Reply, owner: str, lists: Sequence[tuple[str, int]], writer: ResultWriter | None) -> TurnReply:
     """The answer; new deliveries are decoded here."""
-    revision, more, begun, refused, chords, first, taken = reply
+    revision, more, begun, refused, chords, first, taken, first_begun = reply
     reserved: list[Delivery] = []
     for position in range(0, len(taken), 2):
         queue, step = lists[abs(taken[position]) - 1]
         reserved.append(new_delivery(f"{owner}:{first + position // 2}", queue, step, taken[position + 1]))
+    if first_begun:
+        reserved[0].standing = Standing.BEGUN_EARLY if first_begun == b"e" else Standing.BEGUN_LATE
     return TurnReply(
         begun=[tag.decode() for tag in begun],
         reserved=reserved,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sedano.contracts import (
     Begin,
+    BeginRule,
     Capabilities,
     DeadLetter,
     Delay,
@@ -102,6 +103,7 @@ class SqliteBroker:
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
+        begin_first: BeginRule | None = None,
     ) -> TurnReply:
         waiter = self._waiter
         if waiter is not None and waiter.is_asleep and reserve and not (settle or delay or begin or stored):
@@ -120,9 +122,12 @@ class SqliteBroker:
             turn.delay(delay)
             turn.begin(begin)
             turn.reserve(reserve, queues)
+            if begin_first is not None:
+                turn.begin_first(begin_first)
             self._leave(step, takes_work=reserve > 0)
         for delivery in reply.reserved:
-            read(delivery)
+            if delivery.message is None:
+                read(delivery)
         return reply
 
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
@@ -133,10 +138,14 @@ class SqliteBroker:
                 step, [found[tag] for tag in (found if tags is None else dict.fromkeys(tags)) if tag in found], RESERVED
             )
 
-    def unbegin(self, lease: Lease, tags: Sequence[str]) -> int:
+    def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:
         with self._store.step() as step:
             owners.check(step, lease)
-            found = held(step, lease, tags)
+            if tags is None:
+                found = held_all(step, lease)
+                tags = [tag for tag in found if tag not in keep]
+            else:
+                found = held(step, lease, tags)
             return give_back(step, [found[tag] for tag in dict.fromkeys(tags) if tag in found], BEGUN_EARLY, BEGUN_LATE)
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sedano.contracts import (
     Begin,
+    BeginRule,
     Delay,
     Delivery,
     Fate,
@@ -21,7 +22,7 @@ from sedano.contracts import (
 )
 from sedano.drivers.sqlite import backlog, deadletters, records
 from sedano.drivers.sqlite.backlog import BEGUN_EARLY, BEGUN_LATE, RESERVED, Entry, Row
-from sedano.drivers.sqlite.deliveries import counted_once_more, message_ids, tag_of
+from sedano.drivers.sqlite.deliveries import counted_once_more, message_ids, read, tag_of
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, as_json, storable
 
@@ -107,7 +108,7 @@ class Turn:
         moved: list[tuple[int, float]] = []
         for order in orders:
             found = self._hands.get(order.tag)
-            if found is None or found.state != RESERVED:
+            if found is None:
                 self.reply.refused.append(order.tag)
             else:
                 moved.append((found.id, order.due))
@@ -153,6 +154,17 @@ class Turn:
                 self.reply.more = True
                 self.step.readied(more[0])
 
+    def begin_first(self, rule: BeginRule) -> None:
+        if not self.reply.reserved:
+            return
+        first = self.reply.reserved[0]
+        read(first)
+        task = first.message.headers.get("task") if first.message is not None else None
+        if isinstance(task, str):
+            first.standing = rule.standing(task)
+            state = BEGUN_EARLY if rule.begins_early(task) else BEGUN_LATE
+            self.step.db.execute(_BEGIN, (state, as_json(message_ids([first.tag]))))
+
     # -- parts --------------------------------------------------------------------------------------------------------
 
     def _unusual_fate(self, settlement: Settlement, found: Held) -> list[Entry]:
@@ -172,7 +184,7 @@ class Turn:
             if rows:
                 self.step.db.executemany(_SQL["keep-pending"], rows)
             return
-        writes: list[ResultWrite] = [each.result for each in settlements if each.result is not None]
+        writes: list[ResultWrite] = [write for each in settlements for write in each.writes]
         if writes:
             records.write(self.step, writes, self.now)
         for each in settlements:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sedano.testing.contracts.beginfirst import BeginFirstContract
 from sedano.testing.contracts.deadletters import DeadLetterContract
 from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RetiringContract
 from sedano.testing.contracts.opening import OpeningContract
@@ -35,6 +36,7 @@ class BrokerContract(
     QueueListContract,
     ReservingContract,
     BeginningContract,
+    BeginFirstContract,
     TurnOrderContract,
     ReleasingContract,
     UnbeginningContract,

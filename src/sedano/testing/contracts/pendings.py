@@ -33,6 +33,14 @@ class PendingContract:
         assert taken.deliveries == []
         assert sorted(taken.pendings, key=lambda pending: pending.key) == [expected("a", 3), expected("b", 3)]
 
+    def test_given_records_of_other_calls_when_taken_over_then_they_are_left_to_do_too(self, store: StoreUnderTest) -> None:
+        slot, reaper = store.slot(writes_results=False), store.slot("reaper", writes_results=False)
+        slot.broker.publish(batch("q", "a"))
+        (delivery,) = slot.take("q")
+        slot.settle(settlement(delivery, more_results=(result("b"), result("c"))))
+        (pending,) = reaper.broker.take_over(slot.record(), reaper.lease, limit=100).pendings
+        assert [write.task_id for write in pending.writes] == ["b", "c"]
+
     def test_given_pendings_when_the_owner_says_they_are_stored_then_nobody_gets_them(self, store: StoreUnderTest) -> None:
         slot, reaper = store.slot(writes_results=False), store.slot("reaper", writes_results=False)
         settle_all(slot, "abc")

@@ -110,7 +110,7 @@ class ScheduleContract:
         assert slot.reserve("q") == []
         assert slot.broker.promote(["q"], now) == (2, None)
 
-    def test_given_a_begun_foreign_or_unknown_tag_when_delayed_then_it_is_refused_and_stays(
+    def test_given_a_foreign_or_unknown_tag_when_delayed_then_it_is_refused_and_what_is_begun_is_not(
         self, store: StoreUnderTest
     ) -> None:
         slot, other, due = store.slot(), store.slot("other"), store.now() + 60
@@ -119,9 +119,9 @@ class ScheduleContract:
         (foreign,) = other.reserve("q", limit=1)
         (mine,) = slot.reserve("q", limit=1)
         orders = [Delay(tag, due) for tag in (begun.tag, foreign.tag, "no-such-tag", mine.tag)]
-        assert slot.turn(delay=orders).refused == [begun.tag, foreign.tag, "no-such-tag"]
+        assert slot.turn(delay=orders).refused == [foreign.tag, "no-such-tag"]
         depth = slot.depth("q")
-        assert (depth.delayed, depth.reserved, depth.begun) == (1, 1, 1)
+        assert (depth.delayed, depth.reserved, depth.begun) == (2, 1, 0)
         assert slot.turn(delay=[Delay(mine.tag, due)]).refused == [mine.tag]
 
     def test_given_an_owner_that_dies_or_retires_when_it_had_delayed_calls_then_they_stay_in_the_schedule(

@@ -40,6 +40,14 @@ class SettlingContract:
         assert slot.settle(settlement(delivery, outcome=Outcome.EXPIRED)).refused == []
         assert is_empty(slot, "q")
 
+    def test_given_records_of_other_calls_when_settled_then_they_are_stored_with_its_own(self, store: StoreUnderTest) -> None:
+        slot, results = store.slot(), store.results()
+        slot.broker.publish(batch("q", "a"))
+        (delivery,) = slot.take("q")
+        steps = (result("b", b"second"), result("c", b"third"))
+        slot.settle(settlement(delivery, result=result("a", b"first"), more_results=steps))
+        assert results.fetch(["a", "b", "c"]) == [b"first", b"second", b"third"]
+
     @pytest.mark.parametrize("early", [True, False])
     def test_given_a_call_when_it_is_requeued_then_it_is_at_the_tail_marked_and_counted(
         self, store: StoreUnderTest, early: bool

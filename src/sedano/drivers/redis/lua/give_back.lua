@@ -3,7 +3,7 @@
 -- ARGV  1 fence  2 owner  3 global key prefix  4 separator
 --       5 the standings that count, 'rq' (release) or 'el' (unbegin)
 --       6 'all', 'some', or 'retire': all, and end the lease when nothing is left under it
---       7... tags ('some')
+--       7... tags: those meant ('some'), those not meant ('all')
 -- Reply nil when the lease is lost, else how many went back
 --> values
 --> full
@@ -16,10 +16,13 @@ if ARGV[6] == 'some' then
   for i = 7, #ARGV do tags[#tags + 1] = ARGV[i] end
   records = gather('HMGET', held, tags)
 else
-  local all = call('HGETALL', held)
+  local all, not_meant = call('HGETALL', held), {}
+  for i = 7, #ARGV do not_meant[ARGV[i]] = true end
   for i = 1, #all, 2 do
-    tags[#tags + 1] = all[i]
-    records[#records + 1] = all[i + 1]
+    if not not_meant[all[i]] then
+      tags[#tags + 1] = all[i]
+      records[#records + 1] = all[i + 1]
+    end
   end
 end
 

@@ -15,11 +15,12 @@
 --       fates        number of its settlement, 'Q' envelope or '', or 'D' note; then max_bytes, ends_at, now (D only)
 --       delays       tag, due
 --       begins       tag; after the n tags one string of n letters, e early or l late
+--       first        '' or how the first reserved is begun, 'e' or 'l'; then a count of tasks that are begun the other way, and these
 --       and: how many to reserve; when that is not 0, for each ready list '<step>:<queue>' and ',"","<queue>"]'
 --
 -- Reply nil when the lease is lost; nothing was done then. Else
 --       {revision, '1' when there is more, {begun tags}, {refused tags}, {group keys whose chord is ready},
---        number of the first reserved, {number of list (from 1), envelope, ...}}
+--        number of the first reserved, {number of list (from 1), envelope, ...}, how the first of them was begun: 'e', 'l' or ''}
 --> values
 --> full
 --> results
@@ -147,16 +148,13 @@ if count > 0 then
     local tag, due = take(), take()
     local record = call('HGET', held, tag)
     local standing, step, queue = parts_of(record or ' 0:')
-    local is_reserved = standing == 'r' or standing == 'q'
-    if is_reserved and still_there(index, {tag}, {record})[1] then
+    if record and still_there(index, {tag}, {record})[1] then
       local number = string.format('%016d:', call('INCR', KEYS[7]))
       call('ZADD', KEYS[9] .. queue, due, number .. step .. ':' .. call('HGET', kept, tag))
     else
       refused[#refused + 1] = tag
     end
-    if is_reserved then
-      forget({tag}, true)
-    end
+    if record then forget({tag}, true) end
   end
 end
 
@@ -198,8 +196,24 @@ if count > 0 then
 end
 
 -- reserve ------------------------------------------------------------------------------------------------------------
+local first_mark = take()
+local others = {}
+if first_mark ~= '' then
+  for _ = 1, take_count() do others[take()] = true end
+end
+
+-- How to begin the first: 'e' or 'l'; '' when its task's name does not stand where every producer writes it. A body is text
+-- inside of text here, its quotes are escaped: it cannot hold what is looked for.
+local function mark_of(item)
+  local from = string.find(item, '"headers"', 1, true)
+  local task = from and string.match(item, '^"headers": ?{"lang": ?"py", ?"task": ?"([^"\\]+)"', from)
+  if not task then return '' end
+  if not others[task] then return first_mark end
+  return first_mark == 'e' and 'l' or 'e'
+end
+
 local wanted = take_count()
-local reserved, more, first = {}, '0', 0
+local reserved, more, first, first_begun = {}, '0', 0, ''
 if wanted > 0 then
   local lists = #KEYS - 14
   local missing = wanted
@@ -229,10 +243,16 @@ if wanted > 0 then
       -- One entry of `unacked` that is no JSON stops Celery's restore for everybody. Envelopes end in two maps; what ends
       -- otherwise is worth a real look. What slips through is moved out as soon as the caller has failed to decode it.
       if (string.sub(item, 1, 2) == '{"' and string.sub(item, -2) == '}}') or pcall(cjson.decode, item) then
-        stands[#stands + 1] = tag
-        stands[#stands + 1] = '[' .. item .. ARGV[at + 2 * list]
-        scores[#scores + 1] = now
-        scores[#scores + 1] = tag
+        if i == 1 and first_mark ~= '' then
+          first_begun = mark_of(item)
+          mark = first_begun == '' and 'r' or first_begun
+        end
+        if mark ~= 'e' then
+          stands[#stands + 1] = tag
+          stands[#stands + 1] = '[' .. item .. ARGV[at + 2 * list]
+          scores[#scores + 1] = now
+          scores[#scores + 1] = tag
+        end
       else
         mark = 'q'
       end
@@ -248,4 +268,4 @@ if wanted > 0 then
   end
 end
 
-return {tonumber(call('GET', KEYS[8]) or 0), more, begun, refused, chords, first, reserved}
+return {tonumber(call('GET', KEYS[8]) or 0), more, begun, refused, chords, first, reserved, first_begun}
