@@ -6,8 +6,13 @@ because nobody can trust another machine's wall clock, or the same machine's an 
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Protocol
+
+OFFSET_VARIABLE = "SEDANO_CLOCK_OFFSET_FILE"
+"""For fault tests (`sedano.testing.wallclock`): a file with the seconds by which wall time is off, read at each reading.
+Looked at once, when this module is imported; unset, it costs nothing."""
 
 
 class Clock(Protocol):
@@ -34,4 +39,25 @@ class SystemClock:
         return time.monotonic()
 
 
-SYSTEM_CLOCK = SystemClock()
+class OffsetClock:
+    """The machine's own clocks, with wall time moved by the number in a file."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def wall(self) -> float:
+        with open(self._path, encoding="ascii") as file:
+            return time.time() + float(file.read())
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def system_clock() -> Clock:
+    path = os.environ.get(OFFSET_VARIABLE)
+    return SystemClock() if not path else OffsetClock(path)
+
+
+SYSTEM_CLOCK: Clock = system_clock()

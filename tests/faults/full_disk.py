@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.faults.arena import arena, check
 
 from sedano.exceptions import StoreFull
+from sedano.testing.room import full_disk
 
 
 def main(disk: Path, folder: Path, acks: str) -> None:
@@ -20,21 +20,17 @@ def main(disk: Path, folder: Path, acks: str) -> None:
         node = run.node("worker", concurrency=2).wait_ready()
         run.send("work")
         check(run)
-        filler = disk / "filler"
-        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(1 << 12))
-        # The worker settles and sends its results into a full disk; the sender is told.
-        refused = 0
-        while refused < 5:
-            try:
-                run.send("work", 0.0, argsrepr="x" * 20_000)
-            except StoreFull as exc:
-                refused += 1
-                print(exc)
-        accepted = len(run.calls)
-        time.sleep(7)  # the fault itself: longer than a lease, and than a slot tries to keep a result that alone does not fit
-        filler.unlink()
+        with full_disk(disk):
+            # The worker settles and sends its results into a full disk; the sender is told.
+            refused = 0
+            while refused < 5:
+                try:
+                    run.send("work", 0.0, argsrepr="x" * 20_000)
+                except StoreFull as exc:
+                    refused += 1
+                    print(exc)
+            accepted = len(run.calls)
+            time.sleep(7)  # the fault itself: longer than a lease, and than a slot keeps trying a result that does not fit
         for _ in range(30):
             run.send("work", 0.0, argsrepr="x" * 20_000)
         check(run)

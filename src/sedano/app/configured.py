@@ -11,6 +11,7 @@ from typing import Any
 from sedano.app.annotating import prepare
 from sedano.app.periodic import PeriodicEntries
 from sedano.app.timezones import zone
+from sedano.clock import SYSTEM_CLOCK
 from sedano.protocol.serializers import accept_types
 from sedano.settings import Settings, module_named_in, read_words
 from sedano.signals import Signal
@@ -108,7 +109,7 @@ class Configured:
 
     def now(self) -> datetime:
         """The time now in the app's zone."""
-        return datetime.now(self.timezone)
+        return datetime.fromtimestamp(SYSTEM_CLOCK.wall(), self.timezone)
 
     def add_periodic_task(
         self, schedule: Any, sig: Any, args: Sequence[Any] = (), kwargs: Any = (), name: str | None = None, **opts: Any

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts.coordination import Revoke
 from sedano.exceptions import UnreadableMessage
 from sedano.protocol.control import ReplyTo, read_reply, request
@@ -129,7 +130,7 @@ class Control:
             ticket=None if oid is None else new_id(),
             reply_to=where,
             clock=clock,
-            expires=time.time() + wait_s if oid is not None else 0.0,
+            expires=SYSTEM_CLOCK.wall() + wait_s if oid is not None else 0.0,
             exchange=mailbox,
         )
 

@@ -134,12 +134,23 @@ class Node:
         """Signal the supervisor."""
         self.process.send_signal(number)
 
-    def kill(self) -> None:
-        """kill -9 for the whole node at once, as when a machine loses power."""
+    def signal_all(self, number: int) -> None:
+        """Signal every process of the node, the supervisor first."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.wait(10)
+                os.kill(pid, number)
+
+    def pause(self) -> None:
+        """Stop every process where it stands, as when a machine is suspended. `resume` wakes them."""
+        self.signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal_all(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """kill -9 for the whole node at once, as when a machine loses power."""
+        self.signal_all(signal.SIGKILL)
+        self.wait(60)
 
     def wait(self, timeout_s: float = 30) -> int:
         """Wait for its end; returns the exit code (negative: the signal that killed it)."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from sedano import crashpoints
+from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import Coordination, LeaseRecord, QueueSpec, Results, Revoke
 from sedano.exceptions import OperationalError, ResultsUnavailable
 from sedano.rules.lease import LeaseWatch, look_every, renew_every
@@ -186,7 +187,7 @@ class Keeper:
             due = row.next_due
             if due:
                 row.next_due = 0.0  # a hint that is written this very moment is lost: the slow look finds its call
-                self._schedule.hasten("promote", due - time.time())
+                self._schedule.hasten("promote", due - SYSTEM_CLOCK.wall())
 
     def _promote(self) -> None:
         broker = self._link.broker()
@@ -194,21 +195,23 @@ class Keeper:
             return
         crashpoints.reach("supervisor.promote.before")
         while True:
-            moved, next_due = broker.promote(self._terms.queues, time.time())
-            if next_due is None or next_due > time.time() or self.is_late:  # a million may be due: the leases come first
+            moved, next_due = broker.promote(self._terms.queues, SYSTEM_CLOCK.wall())
+            if (
+                next_due is None or next_due > SYSTEM_CLOCK.wall() or self.is_late
+            ):  # a million may be due: the leases come first
                 break
             if not moved:  # the store's own clock is behind: do not spin
-                next_due = max(next_due, time.time() + 0.01)
+                next_due = max(next_due, SYSTEM_CLOCK.wall() + 0.01)
                 break
         if next_due is not None:
-            self._schedule.hasten("promote", next_due - time.time())
+            self._schedule.hasten("promote", next_due - SYSTEM_CLOCK.wall())
         crashpoints.reach("supervisor.promote.after")
 
     def _expire(self) -> None:
         try:
             if self._results is None:
                 self._results = self._open_results()
-            if self._results is not None and self._results.expire(time.time()):
+            if self._results is not None and self._results.expire(SYSTEM_CLOCK.wall()):
                 self._schedule.set("expire", 0.0)  # there may be more: after the leases, if these are due
         except ResultsUnavailable as exc:  # another store than the broker's, perhaps: the leases must not wait for it
             _logger.warning("old results are not removed now: %s", exc)
