@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from sedano.app.drafts import Address, Stencils
 from sedano.app.finding import symbol_by_name
 from sedano.contracts.broker import QueueSpec
 from sedano.exceptions import QueueNotFound
 from sedano.protocol.queues import Exchange, Queue
-from sedano.rules.routing import QueueDefaults, QueueTable, Router, destination, prepare
+from sedano.rules.routing import QueueDefaults, QueueTable, Router, destination, look_at_names_only, prepare
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
@@ -27,17 +26,6 @@ _ARGUMENTS = (
     ("max_length_bytes", "x-max-length-bytes", 1),
     ("max_priority", "x-max-priority", 1),
 )
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where a message is published, as plain values, and what the broker must know before."""
-
-    exchange: str
-    exchange_type: str
-    routing_key: str
-    queue: str | None
-    delivery_mode: int
-    declare: tuple[QueueSpec, ...]
 
 
 class QueueBook(QueueTable):
@@ -111,6 +99,7 @@ class AMQP:
     def __init__(self, app: Celery) -> None:
         self.app = app
         self._known: dict[tuple[Any, ...], Address] = {}
+        self.stencils = Stencils()
 
     def Queues(  # noqa: N802 - Celery's name
         self, queues: Any, create_missing: bool | None = None, max_priority: int | None = None
@@ -147,14 +136,20 @@ class AMQP:
         return prepare(self.app.conf.task_routes, resolve=symbol_by_name)
 
     @cached_property
+    def routes_by_name(self) -> bool:
+        """Whether the routes look at nothing but a task's name."""
+        return look_at_names_only(self.routes)
+
+    @cached_property
     def router(self) -> Router:
         return Router(self.routes, self.queues, default_queue=self.app.conf.typed("task_default_queue"))
 
     def flush_routes(self) -> None:
         """Read routes and queues anew from the configuration."""
-        for name in ("routes", "queues", "router"):
+        for name in ("routes", "routes_by_name", "queues", "router"):
             self.__dict__.pop(name, None)
         self._known.clear()
+        self.stencils.clear()
 
     def address(
         self, options: Mapping[str, Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any], task: Any

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sedano import states
 from sedano.app.attempt import Attempt, run_attempt
 from sedano.app.context import Context, ignores_result, newest
+from sedano.app.drafts import hostname
 from sedano.app.followups import call_errbacks
-from sedano.app.messages import hostname, plain_list
+from sedano.app.messages import plain_list
 from sedano.app.options import check_call_options
 from sedano.canvas.plan import Send, after_failure, after_success
 from sedano.canvas.signature import Signature

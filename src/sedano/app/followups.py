@@ -11,7 +11,8 @@ from sedano import states
 from sedano.app.arguments import takes_more_than_one
 from sedano.app.attempt import Attempt, fail_attempt, rejected_attempt, traceback_text
 from sedano.app.context import Context, running
-from sedano.app.messages import Draft, announce, announced, draft_signature
+from sedano.app.drafts import Draft
+from sedano.app.messages import announce, announced, draft_signature
 from sedano.canvas.plan import Send, after_failure, after_success, failed_with
 from sedano.canvas.signature import Signature
 from sedano.contracts.settlement import Outgoing

@@ -8,7 +8,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from sedano.app.messages import Draft, announced
+from sedano.app.drafts import Draft
+from sedano.app.messages import announced
 from sedano.app.publishing import CallToSend, result_of
 from sedano.app.sending import Sender, Waiting, is_worth_another_try, raise_publish_error, waits
 from sedano.result.forking import on_fork

@@ -6,64 +6,25 @@ from here and from `publishing.py`, because receivers may change a message's hea
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from sedano import signals
-from sedano.app.amqp import Address
 from sedano.app.context import worker_call
+from sedano.app.drafts import LONGEST_REPR, Draft, origin
 from sedano.app.options import PROPERTY_OPTIONS, check_call_options, check_call_values
 from sedano.canvas.signature import merge, plain
-from sedano.contracts.settlement import Outgoing
 from sedano.log import get_logger
 from sedano.protocol import compression, serializers
 from sedano.protocol.call import build
 from sedano.protocol.ids import new_id
-from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 logger = get_logger(__name__)
-
-_LONGEST_REPR = 1024
-_origin = (0, "")
-
-
-class Draft(msgspec.Struct):
-    """A message that is ready to go, and what signals and results need to know about it.
-
-    `body` is what was serialized: `(args, kwargs, embed)`, or protocol 1's map. `eta_s` is when it is to start (Unix
-    seconds), None for now.
-    """
-
-    task_id: str
-    task: str
-    message: Message
-    address: Address
-    body: Any
-    eta_s: float | None
-    ignore_result: bool | None
-    serializer: str
-    retry: bool
-    retry_policy: dict[str, Any]
-
-    def outgoing(self, *, due: float | None = None) -> Outgoing:
-        """The message for the broker; with `due` it goes to the store's schedule."""
-        where = self.address
-        return Outgoing(
-            self.message,
-            where.routing_key,
-            where.exchange,
-            where.exchange_type,
-            self.message.properties.get("priority") or 0,
-            due,
-        )
 
 
 def draft(
@@ -74,22 +35,29 @@ def draft(
     options: Mapping[str, Any],
     *,
     task: Any = None,
+    task_id: str | None = None,
 ) -> Draft:
     """Check `options`, route, serialise: everything that `apply_async` does before it publishes.
 
     `options` are those of `apply_async`, the task's own already merged in by the caller. Raises TypeError
     for wrong or unknown options, EncodeError for arguments that do not serialise, QueueNotFound.
     """
+    if task_id is not None:
+        check_call_values({"task_id": task_id})
+    given, stencils = options, app.amqp.stencils
+    made: Draft | None = stencils.draft(app, name, task_id, args or (), {} if kwargs is None else kwargs, given)
+    if made is not None:
+        return made
     terms = app.terms
     stamped = options.get("stamped_headers")
     check_call_options(options, stamped or ())
     check_call_values(options)
-    task_id = options.get("task_id") or new_id()
+    call_id: str = task_id or options.get("task_id") or new_id()
     args, kwargs = args or (), kwargs or {}
     options, where = app.amqp.address(options, options.get("route_name") or name, args, kwargs, task)
     get = options.get
     eta, eta_s = _start(app, get("eta"), get("countdown"))
-    expires, expires_s = _end(app, get("expires"), task_id)
+    expires, expires_s = _end(app, get("expires"), call_id)
     root_id, parent_id, priority = _ancestry(app, get("root_id"), get("parent_id"), get("priority"))
     headers = get("headers")
     if headers is not None and not isinstance(headers, Mapping):
@@ -104,7 +72,7 @@ def draft(
     }
     message = build(
         name,
-        task_id,
+        call_id,
         args,
         kwargs,
         eta=eta,
@@ -117,8 +85,8 @@ def draft(
         time_limit=get("time_limit"),
         soft_time_limit=get("soft_time_limit"),
         shadow=get("shadow"),
-        argsrepr=get("argsrepr") or saferepr(args, _LONGEST_REPR, depth),
-        kwargsrepr=get("kwargsrepr") or saferepr(kwargs, _LONGEST_REPR, depth),
+        argsrepr=get("argsrepr") or saferepr(args, LONGEST_REPR, depth),
+        kwargsrepr=get("kwargsrepr") or saferepr(kwargs, LONGEST_REPR, depth),
         origin=get("origin") or origin(),
         ignore_result=get("ignore_result"),
         replaced_task_nesting=get("replaced_task_nesting") or 0,
@@ -141,7 +109,9 @@ def draft(
     retry = terms.retry if get("retry") is None else bool(get("retry"))
     policy = {**terms.retry_policy, **(get("retry_policy") or {})}
     body = (args, kwargs, embed)
-    return Draft(task_id, name, message, where, body, eta_s, get("ignore_result"), serializer, retry, policy)
+    made = Draft(call_id, name, message, where, body, eta_s, get("ignore_result"), serializer, retry, policy)
+    stencils.keep(app, given, options, made)
+    return made
 
 
 def draft_signature(app: Celery, signature: Mapping[str, Any], *, args: Sequence[Any] = (), **options: Any) -> Draft:
@@ -159,7 +129,8 @@ def draft_signature(app: Celery, signature: Mapping[str, Any], *, args: Sequence
         own.update(all_options)
         own.setdefault("ignore_result", task.ignore_result)
         all_options = own
-    return draft(app, name, all_args, all_kwargs, all_options, task=task)
+    task_id = all_options.pop("task_id", None)
+    return draft(app, name, all_args, all_kwargs, all_options, task=task, task_id=task_id)
 
 
 def announce(made: Draft) -> None:
@@ -216,20 +187,6 @@ def plain_list(value: Any) -> list[Any] | None:
     if isinstance(value, Mapping) or not isinstance(value, list | tuple):
         value = [value]
     return [plain(item) for item in value]
-
-
-def origin() -> str:
-    """`gen<pid>@<host>` of this process."""
-    global _origin
-    pid = os.getpid()
-    if _origin[0] != pid:
-        _origin = (pid, f"gen{pid}@{hostname()}")
-    return _origin[1]
-
-
-def hostname() -> str:
-    """This machine's name."""
-    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "localhost")
 
 
 def _start(app: Celery, eta: Any, countdown: Any) -> tuple[str | None, float | None]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sedano.app.context import worker_call
-from sedano.app.messages import Draft, announce, announced, draft
+from sedano.app.drafts import Draft
+from sedano.app.messages import announce, announced, draft
 from sedano.result import AsyncResult
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ class CallToSend:
     task: Any = None
 
     def draft(self, app: Celery) -> Draft:
-        if self.task_id is not None:
-            self.options["task_id"] = self.task_id
-        made = draft(app, self.name, self.args, self.kwargs, self.options, task=self.task)
+        made = draft(app, self.name, self.args, self.kwargs, self.options, task=self.task, task_id=self.task_id)
         announce(made)
         return made
 

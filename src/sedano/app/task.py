@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from inspect import iscoroutinefunction
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, NoReturn, TypeVar, overload
 
 from sedano import current
@@ -35,6 +36,7 @@ else:
     R, C = TypeVar("R"), TypeVar("C")
 
 logger = get_logger(__name__)
+_own_values = attrgetter(*EXEC_OPTIONS, "ignore_result")
 _unheard: set[str] = set()
 
 A = TypeVar("A")
@@ -73,6 +75,7 @@ class Task(TaskAttributes, Generic[P, R, C]):
     _backend: Any = None
     _plan: TaskPlan | None = None
     _idle_request: Context | None = None
+    _known_options: tuple[Any, dict[str, Any]] | None = None  # the values of its attributes, and what they are as options
     __header__: Any
 
     if not TYPE_CHECKING:
@@ -243,10 +246,12 @@ class Task(TaskAttributes, Generic[P, R, C]):
             if check is not None:
                 check(*(args or ()), **(kwargs or {}))
         shadow = shadow or self.shadow_name(args, kwargs, options)
-        merged = self._exec_options()
+        values = _own_values(self)
+        known = self._known_options
+        if known is None or known[0] != values:
+            known = self._known_options = (values, {**self._exec_options(), "ignore_result": self.ignore_result})
+        merged = known[1].copy()
         merged.update(options)
-        if "ignore_result" not in merged:
-            merged["ignore_result"] = self.ignore_result
         if link is not None:
             merged["link"] = link
         if link_error is not None:
@@ -375,7 +380,7 @@ class Task(TaskAttributes, Generic[P, R, C]):
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:  # noqa: N802 - Celery's name
         """The result of a call of this task."""
-        return self.app.AsyncResult(task_id, backend=self.backend, task_name=self.name, **kwargs)
+        return self.app.AsyncResult(task_id, backend=self._backend, task_name=self.name, **kwargs)
 
     @property
     def backend(self) -> Any:

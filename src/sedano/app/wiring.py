@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ class Wiring:
         self._backend: Backend | DisabledBackend | None = None
         self._ids = threading.local()
         self.sender = Sender(lambda: self.stores.open_broker(write=True), self._show_store)
-        on_fork(self, Wiring._renew_lock)
+        on_fork(self, Wiring._renew)
 
     @property
     def terms(self) -> SendingTerms:
@@ -71,10 +70,10 @@ class Wiring:
 
     @property
     def thread_oid(self) -> str:
-        pid = os.getpid()
-        if getattr(self._ids, "pid", None) != pid:
-            self._ids.pid, self._ids.oid = pid, new_id()
-        oid: str = self._ids.oid
+        try:
+            oid: str = self._ids.oid
+        except AttributeError:
+            oid = self._ids.oid = new_id()
         return oid
 
     def close(self) -> None:
@@ -91,9 +90,10 @@ class Wiring:
         reader = ResultReader(stores.open_results)
         return Backend(reader, lambda: result_terms(app.conf), lambda: app.timezone, stores.results_url)
 
-    def _renew_lock(self) -> None:
-        """In a forked child: the lock may be held by a thread that is not there."""
+    def _renew(self) -> None:
+        """In a forked child: the lock may be held by a thread that is not there, and nobody answers to the parent's ids."""
         self._lock = threading.RLock()
+        self._ids = threading.local()
 
     def _show_store(self) -> None:
         if self.stores.embedded is not None:

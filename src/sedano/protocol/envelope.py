@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from sedano.exceptions import DecodeError, EncodeError, UnreadableMessage
-from sedano.protocol.message import Message
+from sedano.protocol.message import Message, VettedMessage
 from sedano.protocol.serializers import json
 
 DELIVERIES_HEADER = "x-sedano-deliveries"
@@ -62,7 +62,9 @@ _decoder = msgspec.json.Decoder(_Read)
 def encode(message: Message) -> bytes:
     """The stored form of `message`. Raises `EncodeError` when a header or property cannot be written as JSON."""
     headers, properties = message.headers, message.properties
-    if properties.get("body_encoding") == "base64" and json.is_plain(headers) and json.is_plain(properties):
+    if type(message) is VettedMessage or (
+        properties.get("body_encoding") == "base64" and json.is_plain(headers) and json.is_plain(properties)
+    ):
         written = _Written(message.body, message.content_encoding, message.content_type, headers, properties)
         try:
             return _encoder.encode(written)

@@ -23,3 +23,7 @@ class Message(msgspec.Struct):
     content_encoding: str
     headers: dict[str, Any]
     properties: dict[str, Any]
+
+
+class VettedMessage(Message):
+    """A message whose maker knows that headers and properties are plain JSON (`serializers/json.py`, `is_plain`)."""

@@ -123,6 +123,11 @@ def prepare(routes: Any, resolve: Callable[[str], Any] | None = None) -> list[As
     return list(_routers(routes, resolve))
 
 
+def look_at_names_only(routers: Iterable[Ask]) -> bool:
+    """Whether every answer depends on the task's name alone: maps and lists of pairs, no functions and no objects."""
+    return all(isinstance(ask, _ByMap) for ask in routers)
+
+
 def lookup(
     routers: Iterable[Ask], name: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], task: Any
 ) -> dict[str, Any] | None:
@@ -219,18 +224,18 @@ def _routers(routes: Any, resolve: Callable[[str], Any] | None) -> Iterator[Ask]
             pairs.append(item)  # pairs that stand in the list itself are one router, as if they had a list of their own
             continue
         if pairs:
-            yield _by_map(pairs)
+            yield _ByMap(pairs)
             pairs = []
         yield _router(item, resolve)
     if pairs:
-        yield _by_map(pairs)
+        yield _ByMap(pairs)
 
 
 def _router(item: Any, resolve: Callable[[str], Any] | None) -> Ask:
     if isinstance(item, str):
         return _by_path(item, resolve)
     if isinstance(item, Mapping | list | tuple):
-        return _by_map(item)
+        return _ByMap(item)
     if isinstance(item, type) and hasattr(item, "route_for_task"):
         item = item()
     if hasattr(item, "route_for_task"):
@@ -240,23 +245,22 @@ def _router(item: Any, resolve: Callable[[str], Any] | None) -> Ask:
     raise ImproperlyConfigured(f"task_routes: {item!r} is no router: give a dict, a list of pairs, a function or a path to one")
 
 
-def _by_map(routes: Mapping[Any, Any] | Sequence[Any]) -> Ask:
-    exact: dict[str, Any] = {}
-    patterns: list[tuple[re.Pattern[str], Any]] = []
-    for key, route in _pairs(routes):
-        if isinstance(key, re.Pattern):
-            patterns.append((key, route))
-        elif "*" in key:
-            patterns.append((re.compile(fnmatch.translate(key)), route))
-        else:
-            exact[key] = route
+class _ByMap:
+    def __init__(self, routes: Mapping[Any, Any] | Sequence[Any]) -> None:
+        self._exact: dict[str, Any] = {}
+        self._patterns: list[tuple[re.Pattern[str], Any]] = []
+        for key, route in _pairs(routes):
+            if isinstance(key, re.Pattern):
+                self._patterns.append((key, route))
+            elif "*" in key:
+                self._patterns.append((re.compile(fnmatch.translate(key)), route))
+            else:
+                self._exact[key] = route
 
-    def ask(name: str, _args: Any, _kwargs: Any, _options: Any, _task: Any) -> Any:
-        if name in exact:
-            return exact[name]
-        return next((route for pattern, route in patterns if pattern.match(name)), None)
-
-    return ask
+    def __call__(self, name: str, _args: Any, _kwargs: Any, _options: Any, _task: Any) -> Any:
+        if name in self._exact:
+            return self._exact[name]
+        return next((route for pattern, route in self._patterns if pattern.match(name)), None)
 
 
 def _by_path(path: str, resolve: Callable[[str], Any] | None) -> Ask:
