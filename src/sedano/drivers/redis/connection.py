@@ -139,6 +139,10 @@ class Connection:
             with contextlib.suppress(OSError):
                 stream.close()
 
+    def give_up(self) -> NoReturn:
+        """Drop the connection because the server is silent."""
+        self._break(TimeoutError())
+
     def refuse(self, reply: ErrorReply) -> NoReturn:
         """Raise what an error reply means."""
         inner = _INNER_CODE.search(str(reply))

@@ -9,6 +9,8 @@ from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.keys import ResultKeys
 
 _PER_COMMAND = 1000
+PROBE_S = 10.0  # after so much silence the server is asked whether it is there: a lost connection looks like silence
+ANSWER_S = 5.0
 
 
 class Subscription:
@@ -17,6 +19,8 @@ class Subscription:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._messages: list[tuple[bytes, bytes]] = []
+        self._heard_at = time.monotonic()
+        self._asked_at: float | None = None
 
     def subscribe(self, channels: Sequence[str]) -> None:
         """From the return of this call on, messages to `channels` are heard."""
@@ -26,10 +30,17 @@ class Subscription:
         self._change("UNSUBSCRIBE", channels)
 
     def receive(self, timeout_s: float, fds: Sequence[int] = ()) -> list[tuple[bytes, bytes]]:
-        """(channel, payload) since the last call, [] after `timeout_s` or when one of `fds` is readable."""
+        """(channel, payload) since the last call, [] after `timeout_s` or when one of `fds` is readable.
+
+        Raises what the connection raises, also when the server has not answered for `PROBE_S` and `ANSWER_S`.
+        """
         ends_at = time.monotonic() + timeout_s
-        while not self._messages and self._connection.listen(ends_at - time.monotonic(), fds):
-            self._sort()
+        while not self._messages:
+            look_at = self._probe()
+            if self._connection.listen(min(ends_at, look_at) - time.monotonic(), fds):
+                self._sort()
+            elif time.monotonic() < look_at or look_at >= ends_at:
+                break
         messages, self._messages = self._messages, []
         return messages
 
@@ -39,18 +50,32 @@ class Subscription:
     def close(self) -> None:
         self._connection.close()
 
+    def _probe(self) -> float:
+        """Ask whether the server is there if it was silent; until when (monotonic seconds) to listen before the next look."""
+        now = time.monotonic()
+        if self._asked_at is None:
+            if now < self._heard_at + PROBE_S:
+                return self._heard_at + PROBE_S
+            self._connection.send("PING")
+            self._asked_at = now
+        elif now >= self._asked_at + ANSWER_S and not self._connection.listen(0.0):
+            self._connection.give_up()
+        return self._asked_at + ANSWER_S
+
     def _change(self, command: str, channels: Sequence[str]) -> None:
         for start in range(0, len(channels), _PER_COMMAND):
             some = channels[start : start + _PER_COMMAND]
             self._connection.send(command, *some)
             confirmed = 0
             while confirmed < len(some):
-                self._connection.listen(self._connection.address.socket_timeout_s or 3600.0)
+                if not self._connection.listen(self._connection.address.socket_timeout_s or 3600.0):
+                    self._connection.give_up()
                 confirmed += self._sort()
 
     def _sort(self) -> int:
         """Keep messages; returns how many confirmations there were among what arrived."""
         confirmed = 0
+        self._heard_at, self._asked_at = time.monotonic(), None
         for push in self._connection.pushes:
             if push[0] == b"message":
                 self._messages.append((push[1], push[2]))
