@@ -21,7 +21,7 @@ from sedano.testing.node import Node
 PROJECT = Path(__file__).parent / "project"
 LEASE_S = 2.0
 # Stuck means: no outcome within two lease times after the last fault (DESIGN's definition); what runs itself comes on top.
-PATIENCE_S = 2 * LEASE_S + 20.0
+PATIENCE_S = 2 * LEASE_S + 60.0
 
 
 @dataclass

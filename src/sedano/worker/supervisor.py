@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from sedano import crashpoints
 from sedano.contracts import Lease, Revoke
 from sedano.rules.shutdown import Action, Event, Phase, step
-from sedano.worker.health import LOOK_EVERY_S, Health
+from sedano.worker.health import LOOK_EVERY_S, WEDGED_S, Health
 from sedano.worker.keeper import BEATS_WHEN_IDLE, Keeper
 from sedano.worker.lines import one_line
 from sedano.worker.plan import NodePlan
@@ -335,6 +335,12 @@ class Supervisor:
         change = self._health.look(now, self._table, self.keeper.renewed_at)
         if change is not None:
             _logger.log(logging.WARNING if self._health.is_good else logging.ERROR, "%s", change)
+        if self._phase is not Phase.RUNNING or not self._pool.ends_calls:
+            return
+        for index in self._health.wedged(now, self._table):
+            if index in self._alive and index not in self._executions:
+                _logger.error("Slot %d is alive and has not asked for work for %g s: it is replaced", index, WEDGED_S)
+                self._executions[index] = now
 
     def _note_tries(self, tries: int) -> None:
         now = time.monotonic()

@@ -50,3 +50,34 @@ def test_given_a_keeper_that_does_not_renew_when_its_pace_and_ten_seconds_are_ov
     assert health.look(114.0, table, renewed_at=0.0) is None
     told = health.look(116.0, table, renewed_at=0.0)
     assert told == "w1@x is not ready: the broker has not answered the keeper of the leases for 10 seconds"
+
+
+def test_given_an_idle_slot_that_stays_silent_while_the_keeper_is_answered_when_half_a_minute_is_over_then_it_is_wedged(
+    table: SharedTable,
+) -> None:
+    health = Health("w1@x", 5.0, now=100.0)
+    for now in range(105, 136, 5):
+        table.row(0).turned_at = now
+        health.look(now, table, renewed_at=now - 4.0)
+        assert health.wedged(now, table) == ([1] if now > 130 else [])
+    table.row(1).phase = Phase.BUSY
+    assert health.wedged(200.0, table) == [0], "whoever runs a call is not blamed"
+
+
+def test_given_a_broker_that_was_away_when_it_is_back_then_a_slot_has_time_to_find_it(table: SharedTable) -> None:
+    health = Health("w1@x", 5.0, now=100.0)
+    for now in range(105, 205, 5):
+        health.look(now, table, renewed_at=100.0)
+        assert health.wedged(now, table) == []
+    for now in range(205, 230, 5):
+        health.look(now, table, renewed_at=now)
+        assert health.wedged(now, table) == []
+    health.look(235, table, renewed_at=235)
+    assert health.wedged(235, table) == [0, 1]
+
+
+def test_given_a_node_that_slept_when_it_wakes_up_then_its_slots_have_time_to_find_the_broker(table: SharedTable) -> None:
+    health = Health("w1@x", 5.0, now=100.0)
+    health.look(105.0, table, renewed_at=104.0)
+    health.look(1000.0, table, renewed_at=1000.0)
+    assert health.wedged(1000.0, table) == []
