@@ -202,7 +202,8 @@ class Broker(Protocol):
     """One connection to a broker. Every method may raise `BrokerUnavailable`; after it, `reconnect` and go on.
 
     What a `BrokerUnavailable` leaves open (the step may or may not have been applied) is harmless by construction: settle
-    and begin are refused or repeated by tag, reserved deliveries come back when the lease is released or taken over.
+    and begin are refused or repeated by tag, reserved deliveries come back when the lease is released or taken over. It may
+    even be applied later, when its bytes were long on their way: `refence` shuts it out.
     """
 
     @property
@@ -226,6 +227,14 @@ class Broker(Protocol):
 
     def register(self, owner: str, node: str) -> Lease:
         """Take a lease for the new name `owner` (unique for ever, such as "<node>:<pid>:<random>")."""
+        ...
+
+    def refence(self, lease: Lease) -> Lease:
+        """The same lease under another fence: whatever was sent on a connection that broke, and arrives only now, is refused.
+
+        To be called after `reconnect`. Repeating it, when its answer was lost, gives the same lease again. A store to which
+        nothing can come late returns `lease` itself. Raises `LeaseLost`.
+        """
         ...
 
     def renew(self, leases: Sequence[Lease]) -> list[Lease]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
+from sedano.contracts import BeginRule
 from sedano.protocol.serializers import accept_types
 
 if TYPE_CHECKING:
@@ -36,12 +37,33 @@ class TaskTerms:
     skip_successful: bool  # worker_deduplicate_successful_tasks applies
 
 
+MOST_EXCEPTIONS = 64
+
+
 class TermsBook:
     """The terms of every task of `app`, found by name; made at first sight."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._known: dict[str, TaskTerms] = {}
+        self._rule: BeginRule | None = None
+        self._ruled = 0
+
+    @property
+    def rule(self) -> BeginRule | None:
+        """How any task of the app is begun; None when too many of either kind make it too long to be sent with every turn."""
+        tasks = self._app.tasks
+        if len(tasks) != self._ruled:
+            early, late = set[str](), set[str]()
+            for name in tasks:
+                terms = self.find(name)
+                if terms is not None:
+                    (early if terms.early else late).add(name)
+            most_early = len(early) >= len(late)
+            exceptions = frozenset(late if most_early else early)
+            self._rule = BeginRule(most_early, exceptions) if len(exceptions) <= MOST_EXCEPTIONS else None
+            self._ruled = len(tasks)
+        return self._rule
 
     def find(self, name: str) -> TaskTerms | None:
         """None when the app has no task of that name."""

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import msgspec
 
-from sedano.contracts import Begin, Broker, Delay, Lease, Outcome, Settlement, TurnReply
+from sedano.contracts import Begin, BeginRule, Broker, Delay, Lease, Outcome, Settlement, Standing, TurnReply
 from sedano.crashpoints import reach
 from sedano.exceptions import BrokerUnavailable, LeaseLost, OperationalError, ResultsUnavailable, StoreFull
 from sedano.rules.lease import may_begin
@@ -54,7 +54,8 @@ class GivenUp(Exception):
 class Turns:
     """Not thread-safe; belongs to one slot. `url` is the broker's, without its password.
 
-    `out`, `delays` and `stored` wait to be sent. `applied` are the settlements that are in the store since it was last
+    `out`, `delays` and `stored` wait to be sent. `begun` are tags of what was begun and is not known to be settled or given
+    back. `applied` are the settlements that are in the store since it was last
     emptied: whoever keeps results elsewhere empties it.
     """
 
@@ -64,6 +65,7 @@ class Turns:
         self.delays: list[Delay] = []
         self.stored: list[str] = []
         self.applied: list[Settlement] = []
+        self.begun: set[str] = set()
         self.order = QueueOrder(ctx.options.queues, ctx.options.queue_order)
         self._ctx = ctx
         self._row = ctx.table.row(ctx.index)
@@ -118,21 +120,23 @@ class Turns:
             )  # fmt: skip
         self.out.clear()
         self.delays.clear()
+        self.begun.clear()
         self._stash.clear()
         self._row.close_window()
         self._row.stash = 0
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
-    def take(self, begin: Sequence[Begin], reserve: int) -> TurnReply:
+    def take(self, begin: Sequence[Begin], reserve: int, begin_first: BeginRule | None = None) -> TurnReply:
         """Send what waits, begin and reserve. Raises LeaseGone or GivenUp."""
         breaks = 0
+        self.begun.update(one.tag for one in begin)
         while True:
             try:
                 reach("slot.turn.before")
                 reply = self._broker.turn(
                     self.lease, settle=self.out, delay=self.delays, begin=begin, reserve=reserve, queues=self.order.names,
-                    stored=self.stored,
+                    stored=self.stored, begin_first=begin_first,
                 )  # fmt: skip
                 reach("slot.turn.after")
             except LeaseLost as exc:
@@ -152,7 +156,7 @@ class Turns:
                     raise
                 self._settle_singly(exc)
             else:
-                self._sent(reply, repeated=breaks > 0)
+                self._sent(reply, begin, repeated=breaks > 0)
                 return reply
 
     def patiently(self, operation: Callable[[], T]) -> T:
@@ -172,17 +176,15 @@ class Turns:
         self._stash.clear()
         self._row.stash = 0
         if tags:
-            lease = self.lease
-            self.patiently(lambda: self._broker.release(lease, tags))
+            self.patiently(lambda: self._broker.release(self.lease, tags))
 
     def unbegin(self, tags: Sequence[str]) -> None:
         """Give back begun calls that were not started."""
-        lease = self.lease
-        self.patiently(lambda: self._broker.unbegin(lease, tags))
+        self.begun.difference_update(tags)
+        self.patiently(lambda: self._broker.unbegin(self.lease, tags))
 
     def retire(self) -> None:
-        lease = self.lease
-        self.patiently(lambda: self._broker.retire(lease))
+        self.patiently(lambda: self._broker.retire(self.lease))
 
     def wait(self, timeout_s: float) -> None:
         """Wait for work or for the supervisor."""
@@ -213,8 +215,15 @@ class Turns:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _sent(self, reply: TurnReply, *, repeated: bool) -> None:
-        row = self._row
+    def _sent(self, reply: TurnReply, begin: Sequence[Begin], *, repeated: bool) -> None:
+        row, begun = self._row, self.begun
+        begun.difference_update(settlement.tag for settlement in self.out)
+        begun.difference_update(order.tag for order in self.delays)
+        if len(reply.begun) < len(begin):
+            begun.difference_update({one.tag for one in begin}.difference(reply.begun))
+        if reply.reserved and reply.reserved[0].standing is not Standing.RESERVED:
+            begun.add(reply.reserved[0].tag)
+
         row.turned_at = self._ctx.options.clock.monotonic()
         if reply.refused and not repeated:
             self._say_refused(set(reply.refused))
@@ -244,7 +253,10 @@ class Turns:
             self._next_due = due
 
     def _come_back(self, exc: OperationalError) -> None:
-        """Return with a connection on which nothing but what is begun is held.
+        """Return with a connection on which nothing is held but what is in `begun`.
+
+        What the broken connection still carries comes too late: the lease has another fence. What it had begun and could
+        not say goes back with what was reserved.
 
         Gives up when the slot is to stop: at once if it has nothing to settle, else after a lease time.
         """
@@ -261,10 +273,13 @@ class Turns:
             if not self.lease.owner:
                 return
             self._stash.clear()
+            self.begun.difference_update(order.tag for order in self.delays)
             self.delays.clear()
             row.stash = 0
             try:
+                self._shut_out_what_comes_late()
                 self._broker.release(self.lease, None)
+                self._broker.unbegin(self.lease, None, keep=list(self.begun))
             except LeaseLost as lost:
                 self.drop(str(lost))
                 raise LeaseGone from lost
@@ -272,6 +287,12 @@ class Turns:
                 exc = again
             else:
                 return
+
+    def _shut_out_what_comes_late(self) -> None:
+        lease = self._broker.refence(self.lease)
+        if lease != self.lease:
+            self.lease = lease
+            self._row.hold(lease.owner, lease.fence, self._row.renewed_at)
 
     def _settle_into_full_store(self, exc: StoreFull) -> None:
         """Settle what is in hand and nothing else; return when that is done."""
@@ -304,7 +325,7 @@ class Turns:
             try:
                 self._broker.turn(self.lease, settle=[settlement], stored=self.stored)
                 self.stored.clear()
-                self.applied.append(settlement)
+                self._settled(settlement)
             except StoreFull as exc:
                 refused = exc
                 if not (give_up and settlement.writes and self._fits_without_result(settlement, exc)):
@@ -321,7 +342,7 @@ class Turns:
         except StoreFull:
             return False
         _logger.error("the result of task %s is not stored: %s", one_line(settlement.task_id), exc)
-        self.applied.append(smaller)
+        self._settled(smaller)
         return True
 
     def _settle_singly(self, cause: Exception) -> None:
@@ -345,8 +366,12 @@ class Turns:
                 )
                 settlement = self._settler.unstorable(settlement, exc)
                 self._alone(settlement)
-            self.applied.append(settlement)
+            self._settled(settlement)
             del self.out[0]
+
+    def _settled(self, settlement: Settlement) -> None:
+        self.applied.append(settlement)
+        self.begun.discard(settlement.tag)
 
     def _alone(self, settlement: Settlement) -> None:
         for breaks in itertools.count(1):

@@ -22,6 +22,7 @@ class Breakages:
 
     turns: list[dict[str, Any]] = field(default_factory=list)
     answers_to_lose: int = 0
+    firsts_to_lose: int = 0
     reconnects_to_fail: int = 0
     away: bool = False
     results_away: bool = False
@@ -55,6 +56,9 @@ class BreakableBroker:
                 raise error
         reply = self._broker.turn(lease, **parts)
         breakages.turns.append({**parts, "settle": settled, "reply": reply})
+        if breakages.firsts_to_lose and parts.get("begin_first") is not None and reply.reserved:
+            breakages.firsts_to_lose -= 1
+            raise BrokerUnavailable("Connection reset by peer")
         if breakages.answers_to_lose and settled:
             breakages.answers_to_lose -= 1
             raise BrokerUnavailable("Connection reset by peer")

@@ -114,6 +114,7 @@ def with_gate(world: World, gate: Gate) -> None:
 
     world.call("block")
     block.wait()
+    world.call("quick")  # with empty hands the first is begun alone
     world.call("quick", id="stops")
     for n in range(3):
         world.call("quick", id=f"behind{n}")
@@ -185,10 +186,68 @@ def test_given_an_unmeasured_task_then_windows_have_one_call_and_grow_when_it_is
     world.start()
     world.wait_for(*[(task_id, "SUCCESS") for task_id in ids])
 
-    windows = [len(turn["begin"]) for turn in breakages.turns if turn["begin"]]
+    windows = [count for turn in breakages.turns if (count := begun_in(turn))]
     assert windows[:MEASURED_AFTER] == [1] * MEASURED_AFTER
     assert max(windows) > 10
     assert sum(windows) == 200
+
+
+def begun_in(turn: dict[str, Any]) -> int:
+    return len(turn["begin"]) + sum(each.standing is not Standing.RESERVED for each in turn["reply"].reserved)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_given_empty_hands_then_a_call_is_begun_in_the_turn_that_reserves_it_and_settled_in_the_next(
+    world: World, breakages: Breakages, late: bool
+) -> None:
+    @world.task(name="single", acks_late=late)
+    def single() -> None: ...
+
+    world.start()
+    breakages.waiting.wait(PATIENCE_S)
+    before = len(breakages.turns)
+    world.wait_for((world.call("single"), "SUCCESS"))
+
+    turns = breakages.turns[before:]
+    (first,) = [turn for turn in turns if begun_in(turn)]
+    assert [turn["begin"] for turn in turns if turn["begin"]] == []
+    (delivery,) = first["reply"].reserved
+    assert delivery.standing is (Standing.BEGUN_LATE if late else Standing.BEGUN_EARLY)
+
+
+def test_given_the_answer_is_lost_to_the_turn_that_began_the_first_then_it_runs_once(
+    world: World, breakages: Breakages
+) -> None:
+    ran: list[str] = []
+
+    @world.task(name="quick", bind=True)
+    def quick(self: Any) -> None:
+        ran.append(self.request.id)
+
+    breakages.firsts_to_lose = 2
+    ids = [world.call("quick") for _ in range(5)]
+    world.start()
+    world.wait_for(*[(task_id, "SUCCESS") for task_id in ids])
+
+    assert breakages.firsts_to_lose == 0
+    assert sorted(ran) == sorted(ids)
+    assert world.broker.depth(["celery"])[0].begun == 0
+
+
+def test_given_an_unknown_and_a_delayed_call_at_the_head_then_they_are_settled_and_delayed_though_begun(
+    world: World, breakages: Breakages
+) -> None:
+    @world.task(name="quick")
+    def quick() -> None: ...
+
+    world.start()
+    unknown = world.call("nobody.knows")
+    world.wait_for((unknown, "FAILURE"))
+    world.call("quick", eta="2999-01-01T00:00:00+00:00")
+    world.wait_for((world.call("quick"), "SUCCESS"))
+
+    (depth,) = world.broker.depth(["celery"])
+    assert (depth.delayed, depth.dead, depth.begun, depth.reserved) == (1, 1, 0, 0)
 
 
 def test_given_a_slot_that_is_to_stop_in_mid_window_then_it_finishes_the_running_call_and_hands_back_the_rest(

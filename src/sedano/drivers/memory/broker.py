@@ -67,6 +67,10 @@ class MemoryBroker:
         with self._store.lock:
             return self._store.owners.register(owner, node)
 
+    def refence(self, lease: Lease) -> Lease:
+        with self._store.lock:
+            return self._store.owners.alive(lease).lease
+
     def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         lost: list[Lease] = []
         with self._store.lock:

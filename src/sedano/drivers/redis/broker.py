@@ -46,7 +46,8 @@ REFRESH_BINDINGS_S = 20 * 60
 """A third of the shortest life of a binding."""
 
 _PUBLISH, _TURN, _ASIDE, _GIVE_BACK = load("publish"), load("turn"), load("aside"), load("give_back")
-_REGISTER, _RENEW, _LEASES, _TAKE_OVER = load("register"), load("renew"), load("leases"), load("take_over")
+_REGISTER, _REFENCE, _RENEW = load("register"), load("refence"), load("renew")
+_LEASES, _TAKE_OVER = load("leases"), load("take_over")
 _PROMOTE, _HANDBACK = load("promote"), load("handback")
 
 
@@ -117,6 +118,10 @@ class RedisBroker:
         if fence == b"taken":
             raise ValueError(f"owner {owner!r} is registered already: an owner's name is used once")
         return Lease(owner, int(fence))
+
+    def refence(self, lease: Lease) -> Lease:
+        keys = (self._keys.own("lease." + lease.owner), self._keys.own("fence"))
+        return Lease(lease.owner, int(self._alive(lease, self._connection.run(_REFENCE, keys, (lease.fence,)))))
 
     def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         self._refresh_bindings()

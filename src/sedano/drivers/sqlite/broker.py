@@ -69,6 +69,11 @@ class SqliteBroker:
         with self._store.step() as step:
             return owners.register(step, owner, node)
 
+    def refence(self, lease: Lease) -> Lease:
+        with self._store.step() as step:
+            owners.check(step, lease)
+        return lease
+
     def renew(self, leases: Sequence[Lease]) -> list[Lease]:
         if not leases:
             return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sedano.testing.contracts.beginfirst import BeginFirstContract
 from sedano.testing.contracts.deadletters import DeadLetterContract
-from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RetiringContract
+from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RefencingContract, RetiringContract
 from sedano.testing.contracts.opening import OpeningContract
 from sedano.testing.contracts.pendings import PendingContract
 from sedano.testing.contracts.processes import ProcessContract
@@ -45,6 +45,7 @@ class BrokerContract(
     SharedResultsContract,
     LeaseContract,
     RetiringContract,
+    RefencingContract,
     LostLeaseContract,
     TakeOverContract,
     TakeOverRefusedContract,

@@ -110,6 +110,59 @@ class LeaseContract:
         assert other.release(slot.lease, None) == 2
 
 
+class RefencingContract:
+    def test_given_a_lease_with_another_fence_when_used_then_everything_is_still_there(self, store: StoreUnderTest) -> None:
+        slot = store.slot()
+        slot.broker.publish(batch("q", "abc"))
+        (begun,) = slot.take("q", limit=1)
+        (reserved,) = slot.reserve("q", limit=1)
+        slot.broker.reconnect()
+        slot.lease = slot.broker.refence(slot.lease)
+        reply = slot.turn(settle=[settlement(begun)], begin=[Begin(reserved.tag, early=False)], reserve=1, queues=["q"])
+        assert (reply.refused, reply.begun, task_ids(reply.reserved)) == ([], [reserved.tag], ["c"])
+        assert slot.broker.renew([slot.lease]) == []
+        assert slot.record().held == 2
+
+    def test_given_the_answer_was_lost_when_refenced_again_then_it_is_the_same_lease(self, store: StoreUnderTest) -> None:
+        slot = store.slot()
+        lease = slot.broker.refence(slot.lease)
+        assert slot.broker.refence(slot.lease) == lease
+        assert slot.broker.refence(lease) == slot.broker.refence(lease)
+
+    def test_given_what_was_sent_under_the_old_fence_when_it_arrives_late_then_it_is_refused_or_the_fence_is_the_old_one(
+        self, store: StoreUnderTest
+    ) -> None:
+        slot, late = store.slot(), store.broker()
+        slot.broker.publish(batch("q", "a"))
+        lease = slot.broker.refence(slot.lease)
+        if lease == slot.lease:
+            return  # nothing comes late here: the calls of a process are over before it can ask for this
+        with pytest.raises(LeaseLost):
+            late.turn(slot.lease, reserve=1, queues=["q"])
+        assert slot.depth("q").ready == 1
+
+    def test_given_another_fence_when_renewed_under_the_one_before_then_it_is_kept(self, store: StoreUnderTest) -> None:
+        slot, keeper, reaper = store.slot(), store.broker(), store.slot("reaper")
+        lease = slot.broker.refence(slot.lease)
+        beats = slot.record().beats
+        assert keeper.renew([slot.lease]) == []
+        assert slot.record().beats == beats + 1
+        assert keeper.renew([lease]) == []
+        reaper.broker.take_over(slot.record(), reaper.lease, limit=1)
+        assert keeper.renew([slot.lease]) == [slot.lease]
+        assert keeper.renew([lease]) == [lease]
+
+    def test_given_a_lease_that_was_taken_over_when_refenced_then_it_is_lost(self, store: StoreUnderTest) -> None:
+        slot, reaper = store.slot(), store.slot("reaper")
+        slot.broker.publish(batch("q", "ab"))
+        slot.take("q")
+        lease = slot.broker.refence(slot.lease)
+        reaper.broker.take_over(slot.record(), reaper.lease, limit=1)
+        for each in (slot.lease, lease):
+            with pytest.raises(LeaseLost):
+                slot.broker.refence(each)
+
+
 class RetiringContract:
     def test_given_reserved_calls_when_the_owner_retires_then_they_are_at_the_head_and_the_lease_is_gone(
         self, store: StoreUnderTest

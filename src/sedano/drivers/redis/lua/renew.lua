@@ -8,8 +8,9 @@ local lost = {}
 for i = 2, #ARGV, 2 do
   local owner = ARGV[i]
   local lease = KEYS[2] .. owner
-  local state = redis.call('HMGET', lease, 'fence', 'scored')
-  if state[1] ~= ARGV[i + 1] then
+  local state = redis.call('HMGET', lease, 'fence', 'scored', 'before')
+  -- The fence before this one: whoever renews for a slot may not have read yet that it has another.
+  if state[1] ~= ARGV[i + 1] and (state[3] ~= ARGV[i + 1] or state[1] == 'ended') then
     lost[#lost + 1] = i / 2
   else
     despite_full(lease)
