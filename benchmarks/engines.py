@@ -1,4 +1,4 @@
-"""The two engines: how to start a worker and a producer of each, and what its processes use."""
+"""The engines: in which environment each lives, how its worker and its producer are started, how it is tuned."""
 
 from __future__ import annotations
 
@@ -8,132 +8,152 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-HERE = Path(__file__).resolve().parent
-TICK = os.sysconf("SC_CLK_TCK")
+from environments import environment, versions
 
+APPS = Path(__file__).resolve().parent / "apps"
+CEILING = Path(__file__).resolve().parent / "ceiling.py"
 
-def celery_environment(requirement: str = "celery[redis]==5.7.*") -> Path:
-    """The Python of an environment with Celery, made once and kept in SEDANO_TEST_CACHE."""
-    cache = Path(os.environ.get("SEDANO_TEST_CACHE") or Path.home() / ".cache" / "sedano-tests")
-    folder = cache / ("bench-" + "".join(letter if letter.isalnum() else "-" for letter in requirement))
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", requirement, "hiredis"], check=True
-        )
-        (folder / "complete").touch()
-    return python
+Shape = Literal["drain", "unbatched", "naps", "waited"]
+"""What a worker is for: two processes; two that take one call at a time; a hundred calls at once; two that are waited for."""
 
 
 @dataclass(frozen=True)
 class Engine:
+    """`command` gives the words of its worker, or None where it has none for that shape; `tuned` are variables for the shape.
+
+    `share` is how many calls it gets of those that Sedano gets: nobody waits for minutes, and its rate does not depend on it.
+    """
+
     name: str
-    python: Path
+    app: str
+    requirements: tuple[str, ...]
+    packages: tuple[str, ...]
+    command: Callable[[Shape], list[str] | None]
+    share: float
+    tuned: Callable[[Shape], dict[str, str]] = lambda shape: {}
+    stores: tuple[str, ...] = ("redis",)
 
-    def environment(self, broker: str, backend: str, *, results: bool, prefetch: str) -> dict[str, str]:
-        added = {
-            "BENCH_ENGINE": self.name,
+    @cached_property
+    def python(self) -> Path:
+        return environment(*self.requirements) if self.requirements else Path(sys.executable)
+
+    def versions(self) -> dict[str, str]:
+        return versions(self.python, *self.packages)
+
+    def can(self, shape: Shape) -> bool:
+        return self.command(shape) is not None
+
+    def variables(self, shape: Shape, broker: str, tally: Path, *, results: bool) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SEDANO_", "CELERY_", "BENCH_"))}
+        return {
+            **inherited,
+            "BENCH_ENGINE": "celery" if self.name.startswith("celery") else "sedano",
+            "BENCH_APP": self.app,
             "BENCH_BROKER": broker,
-            "BENCH_BACKEND": backend,
+            "BENCH_BACKEND": broker if results else "",
             "BENCH_RESULTS": "1" if results else "0",
-            "BENCH_PREFETCH": prefetch,
+            "BENCH_TALLY": str(tally),
+            "BENCH_UNBATCHED": "1" if shape == "unbatched" else "",
             "C_FORCE_ROOT": "1",
+            "PYTHONPATH": str(APPS),
+            **self.tuned(shape),
         }
-        return {**os.environ, **{key: value for key, value in added.items() if value != "" or key == "BENCH_BACKEND"}}
 
-    def produce(self, environment: dict[str, str], *words: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [self.python, "sender.py", *words], cwd=HERE, env=environment, check=True, capture_output=True, text=True
-        )
-        return json.loads(done.stdout.strip().splitlines()[-1])
+    def produce(self, variables: dict[str, str], *words: object) -> dict[str, Any]:
+        command = [str(self.python), str(APPS / "sender.py"), *(str(word) for word in words)]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"the producer of {self.name} failed: {done.stderr[-3000:]}")
+        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return answer
 
     @contextlib.contextmanager
-    def worker(self, environment: dict[str, str], log: Path, concurrency: int = 2) -> Iterator[subprocess.Popen[bytes]]:
-        command = [
-            str(self.python),
-            "-m",
-            self.name,
-            "-A",
-            "work",
-            "worker",
-            "-l",
-            "warning",
-            "-c",
-            str(concurrency),
-            "-Q",
-            "bench",
-        ]
-        if self.name == "celery":
-            command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        with log.open("ab") as output:
-            process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=output, stderr=output)
+    def worker(self, shape: Shape, variables: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+        words = self.command(shape)
+        assert words is not None
+        with (folder / "worker.log").open("ab") as log:
+            process = subprocess.Popen(
+                [self.python, *words], cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True
+            )
         try:
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
-def engines() -> list[Engine]:
-    return [Engine("sedano", Path(sys.executable)), Engine("celery", celery_environment())]
+def _celery_like(module: str, *added: str, naps: tuple[str, ...] | None) -> Callable[[Shape], list[str] | None]:
+    words = ["-m", module, "-A", "celery_app", "worker", "-l", "warning", "-Q", "bench", *added]
+
+    def command(shape: Shape) -> list[str] | None:
+        if shape == "naps":
+            return None if naps is None else [*words, *naps]
+        return [*words, "-c", "2"]
+
+    return command
 
 
-def tree(pid: int) -> list[int]:
-    """`pid` and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                children.setdefault(int(stat[1]), []).append(int(entry.name))
-    found, waiting = [], [pid]
-    while waiting:
-        here = waiting.pop()
-        found.append(here)
-        waiting.extend(children.get(here, []))
-    return found
+def _dramatiq(shape: Shape) -> list[str]:
+    size = ["-p", "1", "-t", "100"] if shape == "naps" else ["-p", "2", "-t", "1"]
+    return ["-m", "dramatiq", "dramatiq_app", "--skip-logging", *size]
 
 
-def cpu_seconds(pid: int) -> float:
-    total = 0
-    for process in tree(pid):
-        with contextlib.suppress(OSError):
-            stat = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-            total += int(stat[11]) + int(stat[12])
-    return total / TICK
+def _huey(shape: Shape) -> list[str]:
+    size = ["-k", "thread", "-w", "100"] if shape == "naps" else ["-k", "process", "-w", "2"]
+    return ["-m", "huey.bin.huey_consumer", "huey_app.huey", "-n", "-q", *size]
 
 
-def pss_mb(pid: int) -> float:
-    total = 0
-    for process in tree(pid):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-    return total / 1024
+def _taskiq(shape: Shape) -> list[str]:
+    size = {"naps": ["-w", "1", "--max-async-tasks", "100"], "unbatched": ["-w", "2", "--max-async-tasks", "1"]}
+    words = size.get(shape, ["-w", "2", "--max-async-tasks", "100", "--max-prefetch", "100"])
+    return ["-m", "taskiq", "worker", "taskiq_app:broker", "--log-level", "WARNING", *words]
 
 
-def wait_for_marks(path: Path, count: int, process: subprocess.Popen[bytes], timeout_s: float) -> list[float]:
-    """The times written by the marking calls, once there are `count`."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if path.exists():
-            times = [float(line) for line in path.read_text().splitlines()]
-            if len(times) >= count:
-                return times
-        if process.poll() is not None:
-            raise SystemExit(f"the worker ended with {process.returncode}")
-        time.sleep(0.02)
-    raise SystemExit(f"not done within {timeout_s:.0f} s")
+def _saq(shape: Shape) -> list[str]:
+    return ["-m", "saq", "saq_app.settings", "-q", "--workers", "1" if shape == "naps" else "2"]
+
+
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+CELERY = ("celery[redis]==5.7.*", "hiredis")
+
+ENGINES = [
+    Engine("sedano", "celery_app", (), ("sedano", "redis"), _celery_like("sedano", naps=None), 1.0, stores=("redis", "sqlite")),
+    Engine(
+        "bare loop", "celery_app", (), (), lambda shape: [str(CEILING)] if shape == "drain" else None, 1.0
+    ),
+    Engine(
+        "celery", "celery_app", CELERY, ("celery", "kombu", "redis"),
+        _celery_like("celery", naps=("-P", "threads", "-c", "100")), 0.05,
+    ),
+    Engine(
+        "celery tuned", "celery_app", CELERY, ("celery", "kombu", "redis"),
+        _celery_like("celery", *QUIET, naps=("-P", "threads", "-c", "100")), 0.05,
+        tuned=lambda shape: {"BENCH_PREFETCH": "" if shape == "unbatched" else "128"},
+    ),
+    Engine(
+        "dramatiq", "dramatiq_app", ("dramatiq[redis]==2.*", "hiredis"), ("dramatiq", "redis"), _dramatiq, 0.2,
+        tuned=lambda shape: {"dramatiq_queue_prefetch": {"unbatched": "1", "naps": "200"}.get(shape, "1000")},
+    ),
+    Engine(
+        "huey", "huey_app", ("huey==3.*", "redis", "hiredis"), ("huey", "redis"), _huey, 0.2,
+        tuned=lambda shape: {"BENCH_WAITED": "1" if shape == "waited" else ""}, stores=("redis", "sqlite"),
+    ),
+    Engine(
+        "taskiq", "taskiq_app", ("taskiq==0.13.*", "taskiq-redis==1.*", "hiredis", "uvloop"),
+        ("taskiq", "taskiq-redis", "redis"), _taskiq, 0.1,
+    ),
+    Engine(
+        "saq", "saq_app", ("saq[redis,hiredis]==0.26.*", "typing_extensions", "uvloop"), ("saq", "redis"), _saq, 0.1,
+        tuned=lambda shape: {"BENCH_CONCURRENCY": {"unbatched": "1", "naps": "100"}.get(shape, "20")},
+    ),
+]  # fmt: skip

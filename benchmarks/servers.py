@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 
 def free_port() -> int:
@@ -26,9 +28,37 @@ def _wait_for(port: int) -> None:
     raise SystemExit(f"nothing answers on port {port}")
 
 
+@dataclass(frozen=True)
+class Store:
+    """`url` is what the worker is told, `direct` the same without delay for whoever only fills it; `pid` is the server's."""
+
+    url: str
+    direct: str
+    pid: int | None = None
+
+    @property
+    def port(self) -> int:
+        return int(self.direct.rsplit(":", 1)[1].partition("/")[0])
+
+
 @contextlib.contextmanager
-def redis_server(*, append_only: bool = False) -> Iterator[str]:
-    """The URL of a redis-server of our own."""
+def store(kind: str, folder: Path) -> Iterator[Store]:
+    """A fresh store: redis, redis-aof (append-only file, fsync every second), redis-1ms (through the proxy), sqlite."""
+    if kind == "sqlite":
+        url = f"sqlite:///{folder}/bench-{time.monotonic_ns()}.db"
+        yield Store(url, url)
+        return
+    with redis_server(append_only=kind == "redis-aof") as direct:
+        if kind != "redis-1ms":
+            yield direct
+            return
+        with delayed(direct.url, 0.001) as url:
+            yield Store(url, direct.url, direct.pid)
+
+
+@contextlib.contextmanager
+def redis_server(*, append_only: bool = False) -> Iterator[Store]:
+    """A redis-server of our own."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="sedano-bench-") as folder:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
@@ -36,7 +66,8 @@ def redis_server(*, append_only: bool = False) -> Iterator[str]:
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             _wait_for(port)
-            yield f"redis://127.0.0.1:{port}/0"
+            url = f"redis://127.0.0.1:{port}/0"
+            yield Store(url, url, server.pid)
         finally:
             server.terminate()
             server.wait()

@@ -1,0 +1,72 @@
+"""The tasks for Sedano and for Celery: the same file for both. What is to be measured comes by environment."""
+
+import os
+import time
+
+import tally
+
+if os.environ["BENCH_ENGINE"] == "sedano":
+    from sedano import Celery
+else:
+    from celery import Celery
+
+app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=os.environ.get("BENCH_BACKEND") or None)
+app.conf.update(
+    task_ignore_result=os.environ.get("BENCH_RESULTS") != "1",
+    broker_connection_retry_on_startup=True,
+    task_default_queue="bench",
+)
+if os.environ.get("BENCH_PREFETCH"):
+    app.conf.worker_prefetch_multiplier = int(os.environ["BENCH_PREFETCH"])
+if os.environ.get("BENCH_UNBATCHED"):
+    app.conf.worker_prefetch_multiplier = 1
+    if os.environ["BENCH_ENGINE"] == "sedano":
+        app.conf.worker_window_time = 0
+
+
+@app.task(name="bench.noop")
+def noop():
+    tally.bump()
+
+
+@app.task(name="bench.nap")
+def nap():
+    time.sleep(0.01)
+    tally.bump()
+
+
+@app.task(name="bench.late")
+def late(sent_at):
+    tally.started(sent_at)
+
+
+@app.task(name="bench.add")
+def add(x, y):
+    return x + y
+
+
+TASKS = {"noop": noop, "nap": nap, "late": late, "add": add}
+
+
+def send(name, *args):
+    return TASKS[name].delay(*args)
+
+
+def result(handle):
+    return handle.get(timeout=30)
+
+
+send_many = None
+
+if os.environ["BENCH_ENGINE"] == "sedano":
+    from sedano.app.messages import draft
+
+    def send_many(name, count):
+        """A thousand calls in a round trip."""
+        if hasattr(app, "send_many"):
+            for start in range(0, count, 1000):
+                app.send_many(TASKS[name].s() for _ in range(min(1000, count - start)))
+            return
+        for start in range(0, count, 1000):
+            drafts = [draft(app, "bench." + name, (), {}, {}, task=TASKS[name]) for _ in range(min(1000, count - start))]
+            app.sender.publish([made.outgoing() for made in drafts], declare=drafts[0].address.declare)
