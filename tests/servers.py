@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 
-START_S = 10.0
+START_S = 30.0
 
 
 def is_left_out(technology: str) -> bool:
@@ -44,6 +44,10 @@ class RedisServer:
 
     def url_of(self, db: int) -> str:
         return f"redis+socket://{self.socket}?virtual_host={db}"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Returns when the server answers."""
