@@ -24,12 +24,12 @@ from tests.interop import environments
 from tests.servers import RedisServer
 
 from sedano.testing.ledger import Ledger
-from sedano.testing.node import Node
+from sedano.testing.node import Node, NodeError
 
 PROJECT = Path(__file__).resolve().parent / "project"
-PATIENCE_S = 20.0
-START_S = 40.0
-ANSWER_S = 80.0
+PATIENCE_S = 60.0
+START_S = 120.0
+ANSWER_S = 200.0
 """Longer than a snippet waits for anything, shorter than a test may take."""
 QUICK_START = ("--without-mingle", "--without-gossip", "--without-heartbeat")
 """Celery spends a second at its start on asking neighbours; tests that are not about that leave it out."""
@@ -209,7 +209,7 @@ class Place:
             env=environments.clean_environment(self.environment()),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -243,6 +243,15 @@ def close_node(node: Node) -> None:
     node.__exit__(None, None, None)
     if node.process.stdout is not None:
         node.process.stdout.close()
+
+
+def see_off(node: Node) -> None:
+    """Wait for a Celery worker that was told to stop. Now and then it says "Warm shutdown", has nothing left and stays: that is
+    not ours to judge."""
+    try:
+        node.wait(20)
+    except NodeError:
+        node.kill()
 
 
 class Pair:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.interop import environments
-from tests.interop.peers import PROJECT, Engine, Peer, Place, engine
+from tests.interop.peers import PROJECT, Engine, Peer, Place, engine, see_off
 
 pytestmark = [pytest.mark.celery, pytest.mark.redis]
 
@@ -63,7 +64,7 @@ def run(command: list[str | Path], place: Place, cwd: Path = PROJECT, **more: st
         env=environments.clean_environment(place.environment(**more)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -75,7 +76,11 @@ def test_given_a_celery_project_when_started_by_either_command_then_that_engine_
     for command in (celery_command, sedano_command, celery_command):
         node = place.ready(command, f"w1@{command.name}")
         assert caller.ask(ask) == [command.name, ("raised", "OutOfStock", ("celery", 3)), 1]
-        assert node.stop() == 0, node.log()
+        if command is sedano_command:
+            assert node.stop() == 0, node.log()
+        else:
+            node.signal(signal.SIGTERM)
+            see_off(node)
 
 
 def test_given_both_installed_when_sedano_starts_then_it_says_that_its_alias_wins(place: Place, sedano_command: Engine) -> None:
