@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 
-START_S = 30.0
+START_S = 60.0
 
 
 def is_left_out(technology: str) -> bool:

@@ -171,7 +171,7 @@ def arena(folder: Path, broker: str, results: str, acks: str, **options: Any) ->
         made.close()
 
 
-def feed_until(arena: Arena, crashes: Sequence[CrashAt], *, at_most_s: float = 40.0) -> None:
+def feed_until(arena: Arena, crashes: Sequence[CrashAt], *, at_most_s: float = 150.0) -> None:
     """Send calls of every kind until all `crashes` have happened, then a few more that the survivors must do."""
     deadline = time.monotonic() + at_most_s
     number = 0

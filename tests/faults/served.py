@@ -26,7 +26,7 @@ from sedano.exceptions import BrokerUnavailable
 from sedano.testing.node import Node
 
 QUEUE = "celery"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 Put = Callable[[bytes], None]
 
@@ -82,7 +82,7 @@ class Served:
             env={**os.environ, "STRANGE_STORE": self.url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 

@@ -44,7 +44,7 @@ def run(folder: Path, *words: str, before: tuple[str, ...] = (), **environment: 
         env={**os.environ, "URL": "memory://", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -142,7 +142,7 @@ def test_given_kill_9_of_the_reaper_then_the_next_one_finishes_its_work(stores, 
         crash = CrashAt(point, tmp_path)
         reaper = run.node("reaper", crash).wait_ready()
         first.kill()
-        assert reaper.wait(30) != 0
+        assert reaper.wait() != 0
         assert crash.reached()
         gate.touch()
         run.node("survivor", concurrency=2)
@@ -155,7 +155,7 @@ def test_given_kill_9_of_the_reaper_then_the_next_one_finishes_its_work(stores, 
 
 def wait_for_starts(run: Arena, task_ids: list[str]) -> None:
     """Until each of these calls has started somewhere."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not all(run.ledger.starts()[f"{task_id}:0"] for task_id in task_ids):
         if time.monotonic() > deadline:
             pytest.fail(f"not started: {task_ids}\n{run.logs()}", pytrace=False)
@@ -209,10 +209,10 @@ def test_given_kill_9_while_handing_back_then_the_delayed_calls_are_still_there(
         crash = CrashAt("supervisor.handback.before", tmp_path)
         node = run.node("victim", crash).wait_ready()
         for _ in range(5):
-            run.send("work", countdown=4)
-        run.outcome(run.send("work"), 10)
+            run.send("work", countdown=10)
+        run.outcome(run.send("work"), 60)
         node.signal(15)
-        node.wait(20)
+        node.wait()
         assert crash.reached()
         run.node("survivor")
         check(run)

@@ -24,7 +24,7 @@ from tests.servers import is_left_out
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = "complete"
-START_S = 40.0
+START_S = 120.0
 
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "5.4": ("celery[redis]==5.4.*", "kombu[redis]==5.4.*", "redis==5.*"),
@@ -103,7 +103,7 @@ class Environment:
     version: str
     python: Path
 
-    def run(self, code: str, *, folder: Path, variables: Mapping[str, str], timeout_s: float = 60.0) -> str:
+    def run(self, code: str, *, folder: Path, variables: Mapping[str, str], timeout_s: float = 120.0) -> str:
         """What the program `code` prints; fails the test with its errors when it does not end well."""
         done = subprocess.run(
             [self.python, "-c", code],

@@ -107,7 +107,7 @@ def test_given_a_task_that_calls_another_when_run_then_the_child_knows_root_and_
 
 
 def test_given_ignore_result_when_called_then_it_runs_and_stores_nothing(pair: Pair) -> None:
-    source = "result = mark.apply_async(('ignored',), ignore_result=True)\n[result.id, result.get(timeout=1)]"
+    source = "result = mark.apply_async(('ignored',), ignore_result=True)\n[result.id, result.get(timeout=PATIENCE)]"
     task_id, value = pair.ask(source)
     assert value is None
     pair.place.until(lambda: pair.place.ledger.ends()["ignored"])

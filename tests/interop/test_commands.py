@@ -12,26 +12,26 @@ pytestmark = [pytest.mark.celery, pytest.mark.redis]
 
 def test_given_a_worker_when_pinged_by_the_other_engine_then_it_answers(pair: Pair) -> None:
     pong = {pair.name: {"ok": "pong"}}
-    assert pair.ask("app.control.ping(timeout=1)") == [pong]
-    assert pair.ask("app.control.ping(destination=[name], timeout=5)", name=pair.name) == [pong]
-    assert pair.ask("app.control.inspect(destination=[name], timeout=5).ping()", name=pair.name) == pong
+    assert pair.ask("app.control.ping(timeout=PATIENCE, limit=1)") == [pong]
+    assert pair.ask("app.control.ping(destination=[name], timeout=PATIENCE)", name=pair.name) == [pong]
+    assert pair.ask("app.control.inspect(destination=[name], timeout=PATIENCE).ping()", name=pair.name) == pong
     assert pair.ask("app.control.ping(destination=['nobody@here'], timeout=0.2)") == []
 
 
 def test_given_a_worker_when_the_others_command_inspects_then_it_is_listed(pair: Pair) -> None:
-    done = pair.command("inspect", "ping", "--timeout", "1")
+    done = pair.command("inspect", "ping", "--timeout", "5")
     assert done.returncode == 0, done.stderr
     assert f"->  {pair.name}: OK" in done.stdout
     assert "1 node online." in done.stdout
 
 
 def test_given_a_celery_worker_when_our_command_inspects_then_json_is_one_document(to_celery: Pair) -> None:
-    done = to_celery.command("inspect", "ping", "--json", "--timeout", "5", "--destination", to_celery.name)
+    done = to_celery.command("inspect", "ping", "--json", "--timeout", "60", "--destination", to_celery.name)
     assert json.loads(done.stdout) == {to_celery.name: {"ok": "pong"}}
 
 
 def test_given_a_sedano_worker_when_celery_asks_for_the_status_then_it_is_online(from_celery: Pair) -> None:
-    done = from_celery.command("status", "--timeout", "5", "--destination", from_celery.name)
+    done = from_celery.command("status", "--timeout", "60", "--destination", from_celery.name)
     assert done.returncode == 0, done.stderr
     assert f"{from_celery.name}: OK" in done.stdout
     assert "1 node online." in done.stdout

@@ -83,12 +83,12 @@ def test_given_a_chain_of_celerys_when_its_steps_run_on_either_engine_then_the_l
 def test_given_both_workers_when_pinged_by_either_engine_then_both_answer(fleet: Fleet) -> None:
     pong = {"ok": "pong"}
     for caller in (fleet.from_celery, fleet.from_sedano):
-        assert caller.ask("app.control.inspect(timeout=1).ping()") == {"s@fleet": pong, "c@fleet": pong}
+        assert caller.ask("app.control.inspect(timeout=PATIENCE, limit=2).ping()") == {"s@fleet": pong, "c@fleet": pong}
 
 
 def test_given_both_workers_when_a_call_for_later_is_revoked_then_neither_runs_it(fleet: Fleet) -> None:
     source = """
-        sent = [mark.apply_async((f"{name}-{n}",), countdown=0.8) for n in range(8)]
+        sent = [mark.apply_async((f"{name}-{n}",), countdown=4) for n in range(8)]
         for result in sent:
             result.revoke()
         [result.get(timeout=PATIENCE, propagate=False) for result in sent]

@@ -90,11 +90,11 @@ class Node:
         """The supervisor's."""
         return self.process.pid
 
-    def wait_ready(self, timeout_s: float = 20) -> Node:
+    def wait_ready(self, timeout_s: float = 60) -> Node:
         self.wait_for_line(rf"{re.escape(self.name)} ready\.", timeout_s)
         return self
 
-    def wait_for_line(self, pattern: str, timeout_s: float = 20) -> str:
+    def wait_for_line(self, pattern: str, timeout_s: float = 60) -> str:
         """The first log line that matches; raises NodeError when it does not come in time or the node has ended."""
         wanted, deadline, seen = re.compile(pattern), time.monotonic() + timeout_s, 0
         with self._changed:
@@ -152,7 +152,7 @@ class Node:
         self.signal_all(signal.SIGKILL)
         self.wait(60)
 
-    def wait(self, timeout_s: float = 30) -> int:
+    def wait(self, timeout_s: float = 60) -> int:
         """Wait for its end; returns the exit code (negative: the signal that killed it)."""
         try:
             code = self.process.wait(timeout_s)
@@ -167,7 +167,7 @@ class Node:
         if self.process.stdout is not None:
             self.process.stdout.close()
 
-    def stop(self, timeout_s: float = 30) -> int:
+    def stop(self, timeout_s: float = 60) -> int:
         """TERM and wait; returns the exit code."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)

@@ -17,7 +17,7 @@ from typing import Any
 from sedano.worker.node import Worker
 from sedano.worker.plan import WorkerOptions
 
-READY_S = 10.0
+READY_S = 60.0
 
 
 class WorkerDidNotStop(RuntimeError):

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone  # noqa: F401 - for the snipp
 import calc
 from celery.result import AsyncResult  # noqa: F401 - for the snippets
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 def outcome(result, timeout=PATIENCE):

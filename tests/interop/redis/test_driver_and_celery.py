@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.celery]
 
 HERE = Path(__file__).parent
 QUEUE = "celery"
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(params=["5.7", "5.4"], scope="module")
@@ -151,7 +151,7 @@ def test_given_a_celery_client_when_we_settle_its_call_then_get_returns_our_valu
 
     thread = threading.Thread(target=work)
     thread.start()
-    code = "from proj import add; print(add.apply_async((2, 3), priority=4).get(timeout=30))"
+    code = "from proj import add; print(add.apply_async((2, 3), priority=4).get(timeout=90))"
     assert celery.run(code, folder=HERE, variables=variables) == "5"
     thread.join()
 
@@ -259,7 +259,8 @@ def test_given_a_celery_worker_when_we_ping_then_it_answers_and_when_it_pings_we
         mailbox.receive(0.1)  # our own ping
         thread = threading.Thread(target=respond)
         thread.start()
-        code = "import json; from proj import app; print(json.dumps(app.control.inspect(timeout=3).ping(), sort_keys=True))"
+        ping = "app.control.inspect(timeout=60, limit=2).ping()"
+        code = f"import json; from proj import app; print(json.dumps({ping}, sort_keys=True))"
         answered = json.loads(celery.run(code, folder=HERE, variables=variables))
         thread.join()
         assert answered == {"sedano@here": {"ok": "pong"}, "w1@here": {"ok": "pong"}}

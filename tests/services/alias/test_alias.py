@@ -52,7 +52,7 @@ def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedPr
         env={**clean, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -26,7 +26,7 @@ def test_given_a_call_then_its_result_comes_back(store_app: StoreApp) -> None:
 
     with Consumer(app):
         result = add.delay(2, 3)
-        assert result.get(timeout=10) == 5
+        assert result.get(timeout=60) == 5
         assert (result.state, result.result, result.ready(), result.successful(), result.failed()) == (
             "SUCCESS",
             5,
@@ -36,7 +36,7 @@ def test_given_a_call_then_its_result_comes_back(store_app: StoreApp) -> None:
         )
         assert result.date_done is not None
         assert result.date_done.tzinfo is not None
-        assert AsyncResult(result.id).get(timeout=10) == 5
+        assert AsyncResult(result.id).get(timeout=60) == 5
         assert add.AsyncResult(result.id).exists()
         result.forget()
         assert not AsyncResult(result.id).exists()
@@ -53,7 +53,7 @@ def test_given_a_failure_then_get_raises_the_exception_with_its_traceback_kept(s
     with Consumer(app):
         result = fail.delay()
         with pytest.raises(ValueError, match="boom") as caught:
-            result.get(timeout=10)
+            result.get(timeout=60)
         assert caught.value.args == ("boom", 42)
         assert isinstance(result.get(propagate=False), ValueError)
         assert isinstance(result.info, ValueError)
@@ -61,7 +61,7 @@ def test_given_a_failure_then_get_raises_the_exception_with_its_traceback_kept(s
         assert result.maybe_throw(propagate=False).args == ("boom", 42)
         app.conf.task_remote_tracebacks = True
         with pytest.raises(ValueError, match="boom") as caught:
-            result.get(timeout=10)
+            result.get(timeout=60)
         assert any("in fail" in note for note in caught.value.__notes__)
 
 
@@ -86,7 +86,7 @@ def test_given_many_threads_that_wait_then_each_gets_its_own_and_no_subscription
     got: dict[int, int] = {}
 
     def wait(number: int, result: AsyncResult[int]) -> None:
-        got[number] = result.get(timeout=20)
+        got[number] = result.get(timeout=60)
 
     # The waiters come first, so that they wait for one another's results too.
     results = [double.delay(number) for number in range(40)]
@@ -95,7 +95,7 @@ def test_given_many_threads_that_wait_then_each_gets_its_own_and_no_subscription
         thread.start()
     with Consumer(app):
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
     assert got == {number: 2 * number for number in range(40)}
     reader = app.backend.reader
     assert reader._waiters == {}
@@ -108,9 +108,9 @@ def test_given_a_result_asked_for_in_another_thread_without_an_app_then_the_curr
     seen: list[Any] = []
     with Consumer(app):
         task_id = one.delay().id
-        thread = threading.Thread(target=lambda: seen.append(AsyncResult(task_id).get(timeout=10)))
+        thread = threading.Thread(target=lambda: seen.append(AsyncResult(task_id).get(timeout=60)))
         thread.start()
-        thread.join(10)
+        thread.join(60)
     assert seen == [1]
 
 
@@ -121,9 +121,9 @@ def test_given_states_on_the_way_then_on_message_sees_them_and_callback_the_resu
 
     @app.task(bind=True)
     def work(self: Task) -> str:
-        seen_by_caller["WAITED_FOR"].wait(10)
+        seen_by_caller["WAITED_FOR"].wait(60)
         self.update_state(state="PROGRESS", meta={"done": 1})
-        seen_by_caller["PROGRESS"].wait(10)
+        seen_by_caller["PROGRESS"].wait(60)
         return "done"
 
     seen: list[Any] = []
@@ -138,7 +138,7 @@ def test_given_states_on_the_way_then_on_message_sees_them_and_callback_the_resu
     with Consumer(app):
         result = work.delay()
         app.backend.store_result(result.id, None, "WAITED_FOR")
-        assert result.get(timeout=10, on_message=note, callback=lambda *both: heard.append(both)) == "done"
+        assert result.get(timeout=60, on_message=note, callback=lambda *both: heard.append(both)) == "done"
     assert list(dict.fromkeys(map(str, seen))) == [
         str(("WAITED_FOR", None)),
         str(("PROGRESS", {"done": 1})),
@@ -152,9 +152,9 @@ def test_given_a_result_that_is_ready_then_it_is_asked_for_once(store_app: Store
     one = app.task(name="one")(lambda: 1)
     with Consumer(app):
         result = one.delay()
-        assert result.get(timeout=10) == 1
+        assert result.get(timeout=60) == 1
     app.backend.forget(result.id)
-    assert result.get(timeout=10) == 1
+    assert result.get(timeout=60) == 1
     assert result.state == "SUCCESS"
 
 
@@ -180,8 +180,8 @@ def test_given_then_when_the_call_ends_then_the_callback_is_called(store_app: St
     for result in results:
         result.then(note("ok"), on_error=note("error"))
     with Consumer(app):
-        assert called.acquire(timeout=10)
-        assert called.acquire(timeout=10)
+        assert called.acquire(timeout=60)
+        assert called.acquire(timeout=60)
         results[0].then(note("late"))
     assert sorted(heard) == [("error", "FAILURE"), ("late", "SUCCESS"), ("ok", "SUCCESS")]
 
@@ -218,7 +218,7 @@ def test_given_a_plain_delay_inside_async_def_then_it_needs_no_loop_of_its_own(s
         return one.apply_async(args=[]).id
 
     with Consumer(app):
-        assert app.AsyncResult(asyncio.run(endpoint())).get(timeout=10) == 1
+        assert app.AsyncResult(asyncio.run(endpoint())).get(timeout=60) == 1
 
 
 def test_given_get_inside_a_task_then_it_is_refused_unless_allowed(store_app: StoreApp) -> None:
@@ -231,17 +231,17 @@ def test_given_get_inside_a_task_then_it_is_refused_unless_allowed(store_app: St
         result = AsyncResult(ready[0])
         if how == "allowed":
             with allow_join_result():
-                return result.get(timeout=10)
-        return result.get(timeout=10, disable_sync_subtasks=how != "argument")
+                return result.get(timeout=60)
+        return result.get(timeout=60, disable_sync_subtasks=how != "argument")
 
     with Consumer(app):
         first = one.delay()
-        first.get(timeout=10)
+        first.get(timeout=60)
         ready.append(first.id)
         with pytest.raises(RuntimeError, match="Never call result"):
-            waits.delay("plain").get(timeout=10)
-        assert waits.delay("allowed").get(timeout=10) == 1
-        assert waits.delay("argument").get(timeout=10) == 1
+            waits.delay("plain").get(timeout=60)
+        assert waits.delay("allowed").get(timeout=60) == 1
+        assert waits.delay("argument").get(timeout=60) == 1
 
 
 def test_given_an_ignored_result_then_get_gives_none_at_once(store_app: StoreApp) -> None:
@@ -265,9 +265,9 @@ def test_given_a_retry_then_the_call_comes_again_under_its_id_until_it_succeeds(
         self.retry(countdown=0)
 
     with Consumer(app):
-        assert flaky.delay(0).get(timeout=10) == [2, 2]
+        assert flaky.delay(0).get(timeout=60) == [2, 2]
         with pytest.raises(MaxRetriesExceededError):
-            hopeless.delay().get(timeout=10)
+            hopeless.delay().get(timeout=60)
 
 
 def test_given_links_and_a_chain_then_the_next_calls_get_the_result_and_are_children(store_app: StoreApp) -> None:
@@ -288,14 +288,14 @@ def test_given_links_and_a_chain_then_the_next_calls_get_the_result_and_are_chil
     step = dict(add.s(10).set(task_id="step-2"))
     with Consumer(app):
         result = add.apply_async((1, 2), link=[note.s("a"), note.si("alone")], chain=[step])
-        assert result.get(timeout=10) == 3
-        assert app.AsyncResult("step-2").get(timeout=10) == 13
+        assert result.get(timeout=60) == 3
+        assert app.AsyncResult("step-2").get(timeout=60) == 13
         for _ in range(2):
-            assert heard.acquire(timeout=10)
+            assert heard.acquire(timeout=60)
         assert sorted(values, key=len) == [("alone",), (3, "a")]
         meta = app.backend.get_task_meta(result.id)
         assert result.children is not None
-        assert [child.get(timeout=10) for child in result.children] == [None, None, 13]
+        assert [child.get(timeout=60) for child in result.children] == [None, None, 13]
         assert [value for _, value in result.collect(timeout=10)] == [3, None, None, 13]
         assert result.get_leaf() == 13
     (group, parent), members = meta["children"][0]
@@ -327,9 +327,9 @@ def test_given_a_failure_then_errbacks_are_called_or_sent(store_app: StoreApp) -
     with Consumer(app):
         result = fail.apply_async(link_error=[of_all.s(), of_id.s()], task_id="failing")
         with pytest.raises(ValueError, match="boom"):
-            result.get(timeout=10)
+            result.get(timeout=60)
         for _ in range(2):
-            assert heard.acquire(timeout=10)
+            assert heard.acquire(timeout=60)
     assert sorted(values) == [("all", "failing", "ValueError('boom')"), ("id", "failing", "failing")]
 
 
@@ -337,4 +337,4 @@ def test_given_a_result_that_does_not_serialize_then_the_call_fails(store_app: S
     app = store_app()
     odd = app.task(name="odd")(lambda: object())
     with Consumer(app), pytest.raises(Exception, match="object"):
-        odd.delay().get(timeout=10)
+        odd.delay().get(timeout=60)

@@ -44,12 +44,12 @@ def node(app: Celery, name: str, heard: list[ControlRequest]) -> Generator[None]
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert listening.wait(10)
+    assert listening.wait(60)
     try:
         yield
     finally:
         os.write(stopped, b".")
-        thread.join(20)
+        thread.join(60)
         os.close(stop)
         os.close(stopped)
 
@@ -58,12 +58,12 @@ def test_given_nodes_that_listen_then_ping_collects_their_answers(store_app: Sto
     app = store_app()
     heard: list[ControlRequest] = []
     with node(app, "a@h", heard), node(app, "b@h", heard):
-        assert app.control.ping(timeout=10.0, limit=2) in (
+        assert app.control.ping(timeout=60.0, limit=2) in (
             [{"a@h": {"ok": "pong"}}, {"b@h": {"ok": "pong"}}],
             [{"b@h": {"ok": "pong"}}, {"a@h": {"ok": "pong"}}],
         )
-        assert app.control.inspect(["b@h"], timeout=10.0).ping() == {"b@h": {"ok": "pong"}}
-        assert app.control.ping("a@h", timeout=10.0) == [{"a@h": {"ok": "pong"}}]
+        assert app.control.inspect(["b@h"], timeout=60.0).ping() == {"b@h": {"ok": "pong"}}
+        assert app.control.ping("a@h", timeout=60.0) == [{"a@h": {"ok": "pong"}}]
     assert app.control.inspect(timeout=0.05).ping() is None
 
 
@@ -74,7 +74,7 @@ def test_given_revoke_then_the_order_is_kept_in_the_store_and_told_to_those_who_
         app.control.revoke("id-1")
         app.AsyncResult("id-2").revoke(terminate=True, signal="KILL", wait=True, timeout=0.2)
         app.control.terminate(["id-3", "id-4"], signal=9)
-        app.control.ping("a@h", timeout=10.0)
+        app.control.ping("a@h", timeout=60.0)
     assert [(request.method, request.arguments) for request in heard if request.method != "ping"] == [
         ("revoke", {"task_id": "id-1", "terminate": False, "signal": "SIGTERM"}),
         ("revoke", {"task_id": "id-2", "terminate": True, "signal": "SIGKILL"}),

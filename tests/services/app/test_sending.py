@@ -44,7 +44,7 @@ class Wire:
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         self.entered.release()
-        self.go_on.wait(10)
+        self.go_on.wait(60)
         ids = [message.message.headers["id"] for message in messages]
         if self.errors:
             raise self.errors.pop(0)
@@ -91,12 +91,12 @@ def test_given_callers_that_come_while_one_publishes_then_the_next_round_trip_ta
 
     sender._waiting = Counting()
     threads = in_threads(lambda number: sender.publish([outgoing(str(number))]), range(8))
-    assert wire.entered.acquire(timeout=10)
+    assert wire.entered.acquire(timeout=60)
     for _ in range(8):
-        assert waiting.acquire(timeout=10)
+        assert waiting.acquire(timeout=60)
     wire.go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(wire.published) == 2
     assert sorted(wire.published[0] + wire.published[1]) == [str(number) for number in range(8)]
     assert len(wire.published[0]) in (1, 7)
@@ -197,7 +197,7 @@ def test_given_threads_that_send_at_once_then_every_call_arrives_once(store_app:
     app.send_task("first")
     threads = in_threads(lambda number: [app.send_task("t", (number, each)) for each in range(25)] and None, range(8))
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     ids = [delivery.message.headers["id"] for delivery in sent(app, "celery", limit=1000) if delivery.message is not None]
     assert len(ids) == len(set(ids)) == 201
 

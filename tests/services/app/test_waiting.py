@@ -29,7 +29,7 @@ def finish(app: Celery, task_id: str, value: Any) -> None:
 
 def until(claim: Callable[[], object]) -> None:
     """Wait for what nobody tells of."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -49,13 +49,13 @@ def wait_in_thread(app: Celery, task_id: str, got: list[Any]) -> threading.Threa
 
     def wait() -> None:
         try:
-            got.append(app.AsyncResult(task_id).get(timeout=20))
+            got.append(app.AsyncResult(task_id).get(timeout=60))
         except Exception as exc:  # shown to the test
             got.append(exc)
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert known.wait(10)
+    assert known.wait(60)
     reader._add = add
     return thread
 
@@ -66,7 +66,7 @@ def test_given_a_leader_whose_result_came_then_the_others_are_served_on(store_ap
     threads = [wait_in_thread(app, name, got[name]) for name in "abc"]
     for name, thread in zip("abc", threads, strict=True):
         finish(app, name, name)
-        thread.join(20)
+        thread.join(60)
         assert got[name] == [name]
 
 
@@ -78,7 +78,7 @@ def test_given_followers_that_time_out_then_the_leader_goes_on(store_app: StoreA
         with pytest.raises(Exception, match="timed out"):
             app.AsyncResult("follower").get(timeout=0.02)
     finish(app, "leader", 1)
-    thread.join(20)
+    thread.join(60)
     assert got == [1]
 
 
@@ -88,7 +88,7 @@ def test_given_two_that_wait_for_the_same_call_then_both_get_it(store_app: Store
     threads = [wait_in_thread(app, "same", got) for _ in range(4)]
     finish(app, "same", 7)
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert got == [7] * 4
 
 
@@ -103,12 +103,12 @@ def test_given_a_fork_while_a_thread_waits_then_the_child_can_wait_too(store_app
     if child == 0:
         code = 1
         try:
-            code = 0 if app.AsyncResult("of-child").get(timeout=20) == 2 else 2
+            code = 0 if app.AsyncResult("of-child").get(timeout=60) == 2 else 2
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
     finish(app, "of-parent", 1)
-    thread.join(20)
+    thread.join(60)
     assert got == [1]
 
 
@@ -121,7 +121,7 @@ def test_given_redis_that_restarts_while_somebody_waits_then_the_result_still_co
         server.restart()
         writer = make_app(broker=server.url, backend=server.url)
         finish(writer, "one", 1)
-        thread.join(20)
+        thread.join(60)
         assert got == [1]
 
 
@@ -136,7 +136,7 @@ def test_given_redis_that_stays_away_then_waiting_ends_with_an_operational_error
         threads = [wait_in_thread(app, name, got) for name in ("one", "two")]
         server.kill()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
         assert [type(error) for error in got] == [ResultsUnavailable] * 2
         with pytest.raises(OperationalError):
             _ = app.AsyncResult("one").state
@@ -147,7 +147,7 @@ def test_given_an_app_that_is_closed_then_who_waits_is_told(store_app: StoreApp)
     got: list[Any] = []
     thread = wait_in_thread(app, "never", got)
     app.close()
-    thread.join(20)
+    thread.join(60)
     assert isinstance(got[0], ResultsUnavailable)
 
 
@@ -178,12 +178,12 @@ def test_given_a_leader_that_is_interrupted_while_it_waits_then_the_others_still
     disturber = threading.Thread(target=disturb)
     disturber.start()
     with pytest.raises(Interrupted):
-        app.AsyncResult("leader").get(timeout=20)
+        app.AsyncResult("leader").get(timeout=60)
     signal.signal(signal.SIGUSR1, before)
-    disturber.join(20)
+    disturber.join(60)
     until(lambda: reader._stream is not None and not reader._to_watch)  # the follower leads
     finish(app, "follower", 2)
-    threads[0].join(20)
+    threads[0].join(60)
     assert got == [2]
 
 
@@ -194,22 +194,22 @@ def test_given_a_thread_that_is_busy_with_a_record_then_another_one_takes_the_le
 
     def dawdle(_meta: Any) -> None:
         entered.set()
-        leave.wait(20)
+        leave.wait(60)
 
-    busy = threading.Thread(target=lambda: app.AsyncResult("busy").get(timeout=20, on_message=dawdle))
+    busy = threading.Thread(target=lambda: app.AsyncResult("busy").get(timeout=60, on_message=dawdle))
     busy.start()
     until(lambda: app.backend.reader._stream is not None)
     second, third = wait_in_thread(app, "second", []), wait_in_thread(app, "third", got)
     app.backend.store_result("busy", None, "STARTED")
-    assert entered.wait(10)
+    assert entered.wait(60)
     finish(app, "second", 2)
-    second.join(20)
+    second.join(60)
     finish(app, "third", 3)
-    third.join(10)
+    third.join(60)
     assert got == [3]
     leave.set()
     finish(app, "busy", 1)
-    busy.join(20)
+    busy.join(60)
 
 
 def test_given_a_store_that_refuses_to_be_listened_to_then_who_awaits_is_told_and_the_next_one_is_served(
@@ -226,7 +226,7 @@ def test_given_a_store_that_refuses_to_be_listened_to_then_who_awaits_is_told_an
         return really_open()
 
     async def result() -> Any:
-        return await app.AsyncResult("id-1").aget(timeout=10)
+        return await app.AsyncResult("id-1").aget(timeout=60)
 
     monkeypatch.setattr(reader, "_open_stream", open_stream)
     for _ in range(2):
@@ -262,11 +262,11 @@ def test_given_a_success_that_is_stored_then_a_later_state_does_not_overwrite_it
 def test_given_pickled_results_then_they_are_read_with_their_types(store_app: StoreApp) -> None:
     app = store_app(result_serializer="pickle", result_compression="zlib", accept_content=["json", "pickle"])
     finish(app, "id-1", (1, {2}))
-    assert app.AsyncResult("id-1").get(timeout=5) == (1, {2})
+    assert app.AsyncResult("id-1").get(timeout=60) == (1, {2})
 
 
 def test_given_cleanup_then_nothing_that_is_still_kept_is_lost(store_app: StoreApp) -> None:
     app = store_app()
     finish(app, "id-1", 1)
     app.tasks["celery.backend_cleanup"]()
-    assert app.AsyncResult("id-1").get(timeout=5) == 1
+    assert app.AsyncResult("id-1").get(timeout=60) == 1

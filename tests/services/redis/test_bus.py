@@ -38,7 +38,7 @@ def test_given_garbage_on_the_channel_when_received_then_it_is_skipped(world: Wo
     world.command("PUBLISH", "/0.celery.pidbox", "garbage")
     bus.broadcast(a_message(b'"good"'))
     heard: list[Message] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not heard and time.monotonic() < deadline:
         heard += mailbox.receive(1.0)
     assert [request.body for request in heard] == [b'"good"']

@@ -20,7 +20,7 @@ from sedano.testing.contracts.messages import batch, result
 
 pytestmark = pytest.mark.redis
 
-FAILOVER_S = 30.0
+FAILOVER_S = 90.0
 
 
 def free_port() -> int:

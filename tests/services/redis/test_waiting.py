@@ -17,7 +17,7 @@ from sedano.testing.contracts.messages import batch, result
 
 pytestmark = pytest.mark.redis
 
-LONG_S = 20.0
+LONG_S = 60.0
 
 
 def commands(world: World) -> int:

@@ -13,7 +13,7 @@ from sedano.contracts import Broker, DeadLetter, Delivery, Fate, Outcome, Settle
 from sedano.drivers import memory
 from sedano.testing.worker import start_worker
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 _numbers = count(1)
 
 

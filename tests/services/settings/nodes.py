@@ -10,7 +10,7 @@ from typing import Any
 from sedano.app.base import Celery
 from sedano.testing.node import Node
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 TASKS = '''
 import datetime, logging, os, signal, time

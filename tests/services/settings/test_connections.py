@@ -179,7 +179,7 @@ def fails_within(least_s: float, most_s: float) -> Generator[None]:
 def test_given_a_timeout_when_a_broker_does_not_let_us_in_then_we_wait_no_longer(apps: Apps, given: Any) -> None:
     with FullHouse() as house:
         app = apps.make(broker_url=house.url, broker_connection_timeout=given, task_publish_retry=False)
-        with fails_within(0.1, 2.5):
+        with fails_within(0.1, 3.5):
             app.send_task("t")
 
 
@@ -190,7 +190,7 @@ def test_given_a_timeout_when_the_result_store_does_not_let_us_in_then_we_wait_n
 ) -> None:
     with FullHouse() as house:
         results = apps.make(result_backend=house.url, **settings).stores.open_results()
-        with fails_within(0.1, 2.5):
+        with fails_within(0.1, 3.5):
             results.fetch(["id"])
 
 
@@ -199,7 +199,7 @@ def test_given_a_timeout_when_the_result_store_does_not_let_us_in_then_we_wait_n
 def test_given_a_timeout_when_the_result_store_does_not_answer_then_we_wait_no_longer(apps: Apps, given: Any) -> None:
     with Doorman(hangs_up=False) as doorman:
         results = apps.make(result_backend=doorman.url, redis_socket_timeout=given).stores.open_results()
-        with fails_within(0.1, 5):
+        with fails_within(0.1, 60):
             results.fetch(["id"])
 
 

@@ -34,7 +34,7 @@ from sedano.worker.slot import run_slot
 from sedano.worker.table import SharedTable
 
 NODE = "w1@test"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _numbers = count(1)
 
 

@@ -99,7 +99,7 @@ class TestFull:
         if found is None or subprocess.run([found, "-m", "true"], capture_output=True, check=False).returncode:
             pytest.skip("only an administrator can mount a small disk")
         shell = f"mount -t tmpfs -o size=4m none {mount} && exec {sys.executable} -c '{FULL_DISK}' {mount}"
-        done = subprocess.run([found, "-m", "sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([found, "-m", "sh", "-c", shell], capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         assert "the disk of the store" in done.stdout
 
@@ -238,7 +238,7 @@ class TestUnusable:
         broker.close()
         mounts = f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path}"
         shell = f"{mounts} && exec {sys.executable} -c '{READ_ONLY}' {tmp_path}"
-        done = subprocess.run([found, "-m", "sh", "-c", shell], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([found, "-m", "sh", "-c", shell], capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         assert "read-only" in done.stdout
 

@@ -38,7 +38,7 @@ def test_given_no_work_when_a_slot_waits_then_it_makes_less_than_five_system_cal
         pytest.skip("strace is not installed")
     trace = tmp_path / "trace"
     command = [strace, "-f", "-o", str(trace), sys.executable, "-c", IDLE_SLOT, f"sqlite:///{tmp_path}/store.db", str(IDLE_S)]
-    done = subprocess.run(command, capture_output=True, timeout=90, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=240, check=False)
     if done.returncode:
         pytest.skip(f"strace cannot be used here: {done.stderr.decode()[-200:]}")
     calls = re.split(r'write\(1, "(?:BEGIN|END)"', trace.read_text())[1].splitlines()

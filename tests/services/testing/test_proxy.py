@@ -14,7 +14,7 @@ import pytest
 
 from sedano.testing.proxy import Proxy
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Echo(socketserver.BaseRequestHandler):

@@ -14,7 +14,7 @@ from sedano.contracts import Broker
 from sedano.testing.ledger import Ledger
 from sedano.testing.node import Node
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 TASKS = '''
 import os, signal, sys, time

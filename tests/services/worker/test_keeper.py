@@ -57,7 +57,7 @@ class Bench:
         self.row.hold(lease.owner, lease.fence, now=0.0)
         return lease
 
-    def until(self, claim: Callable[[], bool], seconds: float = 10.0) -> None:
+    def until(self, claim: Callable[[], bool], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not claim():
             assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ class Bench:
 
     def close(self) -> None:
         self.keeper.finish(hand_back=False)
-        assert self.keeper.rounds.join(5)
+        assert self.keeper.rounds.join(60)
         self.table.close()
         memory.forget_store(self.url)
 
@@ -229,6 +229,6 @@ def test_given_a_node_that_ends_when_it_is_the_last_then_delayed_calls_are_hande
         bench.row.reset()
         bench.broker.retire(lease)
     bench.keeper.finish(hand_back=True)
-    assert bench.keeper.rounds.join(5)
+    assert bench.keeper.rounds.join(60)
     depth = bench.broker.depth(["q"])[0]
     assert (depth.ready, depth.delayed) == ((0, 1) if another_lives else (1, 0))

@@ -17,7 +17,7 @@ def run(code: str, cwd: Path) -> str:
         "from sedano import signals\n"
         "from sedano.worker.logs import LogPlan, prepare_slot_logs, setup_logs\n"
     )
-    done = subprocess.run([sys.executable, "-c", head + code], cwd=cwd, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", head + code], cwd=cwd, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     return done.stderr

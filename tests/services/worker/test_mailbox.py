@@ -47,7 +47,7 @@ class Asker:
         self.shut_down = True
 
     def ask(
-        self, method: str, arguments: dict[str, Any] | None = None, timeout_s: float = 5.0, **more: Any
+        self, method: str, arguments: dict[str, Any] | None = None, timeout_s: float = 60.0, **more: Any
     ) -> list[dict[str, Any]]:
         ticket, oid = uuid.uuid4().hex, uuid.uuid4().hex
         replies = self.bus.open_replies(oid)
@@ -61,7 +61,7 @@ class Asker:
 
     def close(self) -> None:
         self.node.rounds.stop()
-        assert self.node.rounds.join(5)
+        assert self.node.rounds.join(60)
         memory.forget_store(self.url)
 
 

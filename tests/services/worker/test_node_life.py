@@ -25,7 +25,7 @@ def end_child():
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
     child.terminate()
-    child.join(10)
+    child.join(60)
     exitcode = child.exitcode
     child.kill()
     return exitcode
@@ -103,7 +103,7 @@ def test_given_a_cold_stop_when_calls_run_then_the_late_one_goes_back_and_the_ea
     assert node.wait() == (0 if numbers == (signal.SIGQUIT,) else 1)
     assert "worker: Cold shutdown (MainProcess)" in node.log()
     with pytest.raises(WorkerLostError):
-        early.get(timeout=5)
+        early.get(timeout=60)
     assert world.leases() == []
     world.open_gate("gate")
     world.ready("w2@test")

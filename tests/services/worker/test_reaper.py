@@ -111,11 +111,11 @@ class Bench:
         self.reaper.bury(SlotDeath(self.row.snapshot(), how, cold))
         self.row.reset()
 
-    def settle_all(self, seconds: float = 10.0) -> None:
+    def settle_all(self, seconds: float = 60.0) -> None:
         self.reaper.rounds.start()
         self.until(lambda: self.reaper.idle, seconds)
 
-    def until(self, claim: Callable[[], bool], seconds: float = 10.0) -> None:
+    def until(self, claim: Callable[[], bool], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
         while not claim():
             assert time.monotonic() < deadline
@@ -130,7 +130,7 @@ class Bench:
     def close(self) -> None:
         if self.reaper.rounds.alive:
             self.reaper.rounds.stop()
-            assert self.reaper.rounds.join(5)
+            assert self.reaper.rounds.join(60)
         self.table.close()
         memory.forget_store(self.url)
 

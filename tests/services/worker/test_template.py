@@ -43,11 +43,11 @@ class Played:
     def order(self, index: int, ordinal: int) -> None:
         self.socket.sendall(RECORD.pack(FORK, index, ordinal, 0))
 
-    def report(self, timeout_s: float = 10.0) -> tuple[int, int, int, int]:
+    def report(self, timeout_s: float = 60.0) -> tuple[int, int, int, int]:
         self.socket.settimeout(timeout_s)
         return RECORD.unpack(self.socket.recv(RECORD.size))  # type: ignore[return-value]
 
-    def read_notified(self, count: int, timeout_s: float = 10.0) -> bytes:
+    def read_notified(self, count: int, timeout_s: float = 60.0) -> bytes:
         data = b""
         deadline = time.monotonic() + timeout_s
         while len(data) < count and select.select([self.notify[0]], [], [], max(0.0, deadline - time.monotonic()))[0]:
@@ -79,7 +79,7 @@ def play() -> Iterator[Callable[..., Played]]:
         played.end()
 
 
-def gone(pid: int, timeout_s: float = 10.0) -> bool:
+def gone(pid: int, timeout_s: float = 60.0) -> bool:
     """Whether the process has ended (a zombie has) within the time."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -51,10 +51,10 @@ class Closable(Protocol):
 
 C = TypeVar("C", bound=Closable)
 
-PROMPT_S = 5.0
+PROMPT_S = 10.0
 """What happens "at once" has happened within this; waits that must be cut short last several times as long."""
 
-LONG_WAIT_S = 30.0
+LONG_WAIT_S = 60.0
 
 _numbers = itertools.count(1)
 
