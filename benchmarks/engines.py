@@ -19,8 +19,9 @@ from environments import environment, versions
 APPS = Path(__file__).resolve().parent / "apps"
 CEILING = Path(__file__).resolve().parent / "ceiling.py"
 
-Shape = Literal["drain", "unbatched", "naps", "waited"]
-"""What a worker is for: two processes; two that take one call at a time; a hundred calls at once; two that are waited for."""
+Shape = Literal["drain", "tasks", "unbatched", "naps", "waited"]
+"""What a worker is for: two processes for no-ops; for tasks that do something; that take one call at a time; a hundred calls at
+once; two processes that are waited for."""
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def measures(scale: float) -> list[Measure]:
 
     def sleepers(kind: str) -> Measure:
         count = max(200, int(1000 * scale))
-        return Measure("drain, 10 ms task", kind, "drain", lambda e, s, f: drain(e, s, f, count, results=True, task="nap"))
+        return Measure("drain, 10 ms task", kind, "tasks", lambda e, s, f: drain(e, s, f, count, results=True, task="nap"))
 
     def waiting(kind: str) -> Measure:
         trips, starts = max(100, int(1000 * scale)), max(100, int(600 * scale))

@@ -1,12 +1,8 @@
-"""Sedano beside Celery and its other peers, interleaved, in one run; prints medians and ratios, keeps the raw figures.
-
-The other scripts are reached through this one: `growth`, `startup`, `budget`. See README.md.
-"""
+"""Sedano beside Celery and its other peers, interleaved, in one run; prints medians and ratios, keeps the raw figures."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import platform
@@ -25,7 +21,6 @@ from measures import Figures, Measure, measures
 from servers import store
 
 RAW = Path(__file__).resolve().parent / "raw"
-SCRIPTS = ("growth", "startup", "budget")
 
 
 def about(**more: Any) -> dict[str, Any]:
@@ -50,9 +45,7 @@ def keep(name: str, figures: Any) -> None:
 
 
 def main(words: list[str]) -> int:
-    if words and words[0] in SCRIPTS:
-        return int(importlib.import_module(words[0]).main(words[1:]))
-    parser = argparse.ArgumentParser(prog="./dev bench", epilog=f"also: ./dev bench {'|'.join(SCRIPTS)}, each with --help")
+    parser = argparse.ArgumentParser(prog="./dev bench")
     parser.add_argument("names", nargs="*", help="measures whose name or store contains one of these words")
     parser.add_argument("--quick", action="store_true", help="one small round: shows that it works, not how fast")
     parser.add_argument("--rounds", type=int, default=3)
