@@ -51,10 +51,21 @@ class Cluster:
                 return server
         raise LookupError("nobody is the master now")
 
-    def wait_for_replication(self) -> None:
-        """Until the replica has confirmed all that the master was told."""
-        for_ever = 0
-        assert self.servers[0].command("WAIT", 1, for_ever) >= 1
+    def wait_for_replication(self, timeout_s: float = 60.0) -> None:
+        """Until the replica has confirmed all that the master was told before. (WAIT would look at its own connection only.)"""
+        told = int(self._replication()["master_repl_offset"])
+        deadline = time.monotonic() + timeout_s
+        while True:
+            replica = dict(part.split("=") for part in self._replication().get("slave0", "state=none").split(","))
+            if replica["state"] == "online" and int(replica["offset"]) >= told:
+                return
+            if time.monotonic() > deadline:
+                pytest.fail(f"the replica does not follow: {replica}, the master is at {told}", pytrace=False)
+            time.sleep(0.05)  # foreign processes: the replica confirms once a second
+
+    def _replication(self) -> dict[str, str]:
+        lines = self.servers[0].command("INFO", "replication").decode().split()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def wait_for_failover(self, timeout_s: float = 60.0) -> None:
         """Until the replica is the master."""
