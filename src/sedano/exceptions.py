@@ -15,6 +15,7 @@ Exception
  │   ├─ EncodeError                      a value that no serializer takes
  │   ├─ OperationalError                 broker or results unavailable: try again
  │   │   ├─ BrokerUnavailable, ResultsUnavailable
+ │   │   ├─ NotAllSent                   of many calls some were not sent; it says which
  │   ├─ StoreFull                        the store took nothing because it is full
  │   ├─ MessageTooLarge                  the store refuses a message of this size
  │   ├─ LeaseLost                        our lease was taken over: what we hold is not ours any more
@@ -238,6 +239,21 @@ class BrokerUnavailable(OperationalError):
 
 class ResultsUnavailable(OperationalError):
     """The result store cannot be reached."""
+
+
+class NotAllSent(OperationalError):
+    """Of many calls some were not sent; the cause says why.
+
+    Results in the order of the calls: those of `sent` calls the broker has accepted; of the `unknown` it may have accepted
+    some or all (the connection was lost before its answer); the `unsent` it does not have.
+    """
+
+    def __init__(self, message: str, sent: Sequence[Any] = (), unknown: Sequence[Any] = (), unsent: Sequence[Any] = ()) -> None:
+        self.sent, self.unknown, self.unsent = list(sent), list(unknown), list(unsent)
+        super().__init__(message)
+
+    def __reduce__(self) -> Any:
+        return type(self), (str(self), self.sent, self.unknown, self.unsent)
 
 
 class StoreFull(OperationalError):

@@ -15,6 +15,7 @@ from sedano import current
 from sedano.app import builtin, defining, discovery, late, publishing, rebuilding
 from sedano.app.amqp import AMQP
 from sedano.app.arguments import argument_check
+from sedano.app.bulk import SendsMany
 from sedano.app.configured import Configured, own_signal
 from sedano.app.connect import Stores
 from sedano.app.context import worker_call
@@ -38,7 +39,7 @@ Q = ParamSpec("Q")
 T = TypeVar("T")
 
 
-class Celery(Configured):
+class Celery(Configured, SendsMany):
     """An application: tasks, configuration, and where calls and results go.
 
     With no `broker`, the embedded store is used (see `home.py`); `backend` None keeps results only there. Keywords that are
@@ -227,17 +228,17 @@ class Celery(Configured):
         self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Send a call by the task's name, which need not be known here; options as of `Task.apply_async`."""
-        result: AsyncResult[Any] = publishing.publish(self, self._call_by_name(name, args, kwargs, options))
+        result: AsyncResult[Any] = publishing.publish(self, self.call_by_name(name, args, kwargs, options))
         return result
 
     async def asend_task(
         self, name: str, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """As `send_task`, without blocking the event loop."""
-        result: AsyncResult[Any] = await late.publish_async(self, self._call_by_name(name, args, kwargs, options))
+        result: AsyncResult[Any] = await publishing.publish_async(self, self.call_by_name(name, args, kwargs, options))
         return result
 
-    def _call_by_name(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> publishing.CallToSend:
+    def call_by_name(self, name: str, args: Any, kwargs: Any, options: dict[str, Any]) -> publishing.CallToSend:
         if self.terms.always_eager:
             warnings.warn(AlwaysEagerIgnored("task_always_eager has no effect on send_task"), stacklevel=3)
         task = self.registry.get(name)

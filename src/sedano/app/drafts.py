@@ -52,7 +52,7 @@ class Address(msgspec.Struct, frozen=True):
     declare: tuple[QueueSpec, ...]
 
 
-class Draft(msgspec.Struct):
+class Draft(msgspec.Struct, gc=False):
     """A message that is ready to go, and what signals and results need to know about it.
 
     `body` is what was serialized: `(args, kwargs, embed)`, or protocol 1's map. `eta_s` is when it is to start (Unix
@@ -100,8 +100,6 @@ class Stencil(msgspec.Struct, frozen=True):
         depth = self.terms.repr_depth
         headers = first.message.headers.copy()
         headers["id"] = headers["root_id"] = task_id
-        headers["timelimit"] = headers["timelimit"].copy()
-        headers["stamps"] = {}
         headers["argsrepr"] = saferepr(args, LONGEST_REPR, depth)
         headers["kwargsrepr"] = saferepr(kwargs, LONGEST_REPR, depth) if kwargs else "{}"
         headers["origin"] = origin()
@@ -112,8 +110,9 @@ class Stencil(msgspec.Struct, frozen=True):
         properties = first.message.properties.copy()
         properties["correlation_id"] = task_id
         properties["reply_to"] = app.thread_oid
-        properties["delivery_info"] = properties["delivery_info"].copy()
         properties["delivery_tag"] = tag or new_id()
+        if signals.after_task_publish.receivers:  # whoever is shown them may change them
+            headers, properties = copy.deepcopy(headers), copy.deepcopy(properties)
         return Draft(
             task_id,
             first.task,
@@ -124,7 +123,7 @@ class Stencil(msgspec.Struct, frozen=True):
             first.ignore_result,
             first.serializer,
             first.retry,
-            first.retry_policy.copy(),
+            first.retry_policy,
         )
 
 

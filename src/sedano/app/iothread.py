@@ -6,16 +6,13 @@ import asyncio
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sedano.app.drafts import Draft
-from sedano.app.messages import announced
-from sedano.app.publishing import CallToSend, result_of
 from sedano.app.sending import Sender, Waiting, is_worth_another_try, raise_publish_error, waits
+from sedano.contracts.broker import QueueSpec
+from sedano.contracts.settlement import Outgoing
 from sedano.result.forking import on_fork
-
-if TYPE_CHECKING:
-    from sedano.app.base import Celery
 
 _IDLE_S = 10.0
 
@@ -25,8 +22,8 @@ class _Item:
 
     __slots__ = ("future", "loop", "waiting")
 
-    def __init__(self, made: Draft, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Exception | None]) -> None:
-        self.waiting = Waiting((made.outgoing(),), made.address.declare)
+    def __init__(self, waiting: Waiting, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Exception | None]) -> None:
+        self.waiting = waiting
         self.loop, self.future = loop, future
 
     def report(self) -> None:
@@ -87,30 +84,28 @@ _threads: weakref.WeakKeyDictionary[Sender, IoThread] = weakref.WeakKeyDictionar
 _lock = threading.Lock()
 
 
-async def publish(app: Celery, call: CallToSend) -> Any:
-    """As `publishing.publish`, without blocking the event loop."""
-    made = call.draft(app)
-    sender = app.sender
+async def publish(
+    sender: Sender, messages: Sequence[Outgoing], declare: Sequence[QueueSpec], *, retry: bool, policy: Mapping[str, Any]
+) -> None:
+    """As `Sender.publish`, without blocking the event loop."""
     with _lock:
         thread = _threads.get(sender)
         if thread is None:
             thread = _threads[sender] = IoThread(sender)
-    error = await _attempt(thread, made)
-    if error is not None and made.retry:
-        for wait_s in waits(made.retry_policy):
-            if not is_worth_another_try(error, made.retry_policy):
+    error = await _attempt(thread, Waiting(messages, declare))
+    if error is not None and retry:
+        for wait_s in waits(policy):
+            if not is_worth_another_try(error, policy):
                 break
             await asyncio.sleep(wait_s)
-            error = await _attempt(thread, made)
+            error = await _attempt(thread, Waiting(messages, declare))
             if error is None:
                 break
     raise_publish_error(error)
-    announced(made)
-    return result_of(app, call, made)
 
 
-async def _attempt(thread: IoThread, made: Draft) -> Exception | None:
+async def _attempt(thread: IoThread, waiting: Waiting) -> Exception | None:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Exception | None] = loop.create_future()
-    thread.submit(_Item(made, loop, future))
+    thread.submit(_Item(waiting, loop, future))
     return await future

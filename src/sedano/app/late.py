@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ from sedano.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
-    from sedano.app.publishing import CallToSend
+    from sedano.contracts.broker import QueueSpec
+    from sedano.contracts.settlement import Outgoing
 
 
 def current_app() -> Celery:
@@ -79,9 +80,12 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return importlib.import_module("sedano.app.coroutines").run(coroutine)
 
 
-async def publish_async(app: Celery, call: CallToSend) -> Any:
-    """As `publishing.publish`, through the I/O thread."""
-    return await importlib.import_module("sedano.app.iothread").publish(app, call)
+async def publish_async(
+    app: Celery, messages: Sequence[Outgoing], declare: Sequence[QueueSpec], *, retry: bool, policy: Mapping[str, Any]
+) -> None:
+    """As `Sender.publish`, through the I/O thread."""
+    iothread = importlib.import_module("sedano.app.iothread")
+    await iothread.publish(app.sender, messages, declare, retry=retry, policy=policy)
 
 
 async def in_thread(function: Any, *args: Any) -> Any:

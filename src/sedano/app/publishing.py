@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sedano.app.context import worker_call
+from sedano.app import late
+from sedano.app.batches import Collected, add_to_parent, open_batch
 from sedano.app.drafts import Draft
 from sedano.app.messages import announce, announced, draft
 from sedano.result import AsyncResult
@@ -33,15 +34,43 @@ class CallToSend:
 
 
 def publish(app: Celery, call: CallToSend) -> Any:
-    """Returns when the broker has accepted the call; see `Sender.publish` for what is raised."""
+    """Returns when the broker has accepted the call, or at once inside of `with app.batch()`; see `Sender.publish` for
+    what is raised."""
+    batch = open_batch(app)
+    if batch is not None:
+        return batch.add(prepared(app, call))
     made = call.draft(app)
     app.sender.publish((made.outgoing(),), declare=made.address.declare, retry=made.retry, policy=made.retry_policy)
+    return _sent(app, call, made)
+
+
+async def publish_async(app: Celery, call: CallToSend) -> Any:
+    """As `publish`, without blocking the event loop."""
+    batch = open_batch(app)
+    if batch is not None:
+        return batch.add(prepared(app, call))
+    made = call.draft(app)
+    message, declare = (made.outgoing(),), made.address.declare
+    await late.publish_async(app, message, declare, retry=made.retry, policy=made.retry_policy)
+    return _sent(app, call, made)
+
+
+def prepared(app: Celery, call: CallToSend) -> Collected:
+    """A call that is to be sent later, with others."""
+    made = call.draft(app)
+    return Collected(made, result_of(app, call, made), bool(call.options.get("add_to_parent", True)))
+
+
+def _sent(app: Celery, call: CallToSend, made: Draft) -> Any:
     announced(made)
-    return result_of(app, call, made)
+    result = result_of(app, call, made)
+    if call.options.get("add_to_parent", True):
+        add_to_parent(result)
+    return result
 
 
 def result_of(app: Celery, call: CallToSend, made: Draft) -> Any:
-    """The result of a call that was sent; a running call keeps it as a child."""
+    """The result that the call will have."""
     kind = call.options.get("result_cls")
     if kind is not None:
         result = kind(made.task_id)
@@ -50,8 +79,4 @@ def result_of(app: Celery, call: CallToSend, made: Draft) -> Any:
     else:
         result = AsyncResult(made.task_id, app=app, task_name=made.task)
     result.ignored = bool(made.ignore_result)
-    if call.options.get("add_to_parent", True):
-        running = worker_call()
-        if running is not None:
-            running[0].add_trail(result)
     return result

@@ -21,8 +21,12 @@ from sedano.rules.retry import publish_intervals
 
 logger = get_logger(__name__)
 
+MOST_MESSAGES = 1000
+MOST_BYTES = 4 << 20
+"""How much is published in one step, unless one message is larger: enough that a round trip costs nothing by comparison,
+and little enough that the server stays at everybody's service."""
 
-_INTERRUPTED = OperationalError("Publishing was interrupted; whether the broker has the call is not known.")
+INTERRUPTED = OperationalError("Publishing was interrupted; whether the broker has the call is not known.")
 
 
 class Waiting:
@@ -30,10 +34,15 @@ class Waiting:
 
     __slots__ = ("declare", "done", "error", "messages")
 
+    @property
+    def size(self) -> int:
+        """Bytes of all bodies."""
+        return sum(len(message.message.body) for message in self.messages)
+
     def __init__(self, messages: Sequence[Outgoing], declare: Sequence[QueueSpec]) -> None:
         self.messages, self.declare = messages, declare
         self.done = False
-        self.error: Exception | None = _INTERRUPTED
+        self.error: Exception | None = INTERRUPTED
 
 
 class Sender:
@@ -47,6 +56,7 @@ class Sender:
         self._broker: Broker | None = None
         self._is_broken = False
         self._declared: set[tuple[str, str, str]] = set()
+        self._declared_at_once: dict[int, Sequence[QueueSpec]] = {}  # the same, by the identity of a caller's list
         on_fork(self, Sender._forget)
 
     def publish(
@@ -80,16 +90,27 @@ class Sender:
         return mine.error
 
     def submit(self, items: Sequence[Waiting]) -> None:
-        """Publish once for all `items`, and whatever waits by then; returns when each is `done`."""
+        """Publish all `items`, and whatever waits by then, in as few steps as bounds allow; returns when each is `done`."""
         self._waiting.extend(items)
+        last = items[-1]
         with self._lock:
-            # Whoever had the lock before may have published these too.
-            if all(item.done for item in items):
-                return
-            batch: list[Waiting] = []
-            while self._waiting:
-                batch.append(self._waiting.popleft())
-            self._publish(batch)
+            # Whoever had the lock before may have published these too. First come, first served: the last one is the last.
+            while not last.done:
+                self._publish(self._next_batch())
+
+    def _next_batch(self) -> list[Waiting]:
+        waiting = self._waiting
+        batch = [waiting.popleft()]
+        if not waiting:
+            return batch
+        count, size = len(batch[0].messages), batch[0].size
+        while waiting:
+            count += len(waiting[0].messages)
+            size += waiting[0].size
+            if count > MOST_MESSAGES or size > MOST_BYTES:
+                break
+            batch.append(waiting.popleft())
+        return batch
 
     def _publish(self, batch: list[Waiting]) -> None:
         try:
@@ -121,7 +142,7 @@ class Sender:
         except BaseException as exc:
             if isinstance(exc, BrokerUnavailable | SoftTimeLimitExceeded) or not isinstance(exc, Exception):
                 self._is_broken = True
-                self._declared.clear()
+                self._forget_declared()
             raise
 
     def _connection(self) -> Broker:
@@ -137,6 +158,9 @@ class Sender:
     def _declare(self, broker: Broker, batch: list[Waiting]) -> None:
         new: list[QueueSpec] = []
         for item in batch:
+            if id(item.declare) in self._declared_at_once:
+                continue
+            self._declared_at_once[id(item.declare)] = item.declare
             for spec in item.declare:
                 key = (spec.name, spec.exchange, spec.routing_key)
                 if key not in self._declared:
@@ -146,14 +170,18 @@ class Sender:
             try:
                 broker.declare(new)
             except BaseException:
-                self._declared.clear()
+                self._forget_declared()
                 raise
+
+    def _forget_declared(self) -> None:
+        self._declared.clear()
+        self._declared_at_once.clear()
 
     def close(self) -> None:
         """Close the connection; the next publish opens a new one."""
         with self._lock:
             broker, self._broker = self._broker, None
-            self._declared.clear()
+            self._forget_declared()
         if broker is not None:
             broker.close()
 
@@ -162,7 +190,7 @@ class Sender:
         left = (self._broker, self._lock, self._waiting)
         self._broker, self._lock, self._waiting = None, threading.Lock(), deque()
         self._is_broken = False
-        self._declared = set()
+        self._declared, self._declared_at_once = set(), {}
         return left
 
 

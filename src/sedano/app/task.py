@@ -222,7 +222,9 @@ class Task(TaskAttributes, Generic[P, R, C]):
         """As `apply_async`, without blocking the event loop: the process's I/O thread publishes for all callers."""
         call = self._prepare(args, kwargs, task_id, link, link_error, shadow, options)
         app = self.app
-        sending = late.in_thread(eager.apply_instead, app, call) if app.terms.always_eager else late.publish_async(app, call)
+        sending = (
+            late.in_thread(eager.apply_instead, app, call) if app.terms.always_eager else publishing.publish_async(app, call)
+        )
         result: AsyncResult[R] = await sending
         return result
 

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """One message: `body` is the serialized (and perhaps compressed) body, not base64.
 
     `headers` and `properties` are JSON-like maps as in wire-protocol 1.1; `properties` holds `correlation_id`,
     `reply_to`, `delivery_mode`, `priority`, `delivery_info`, `delivery_tag`, and `expiration` where it is set.
-    Treat both as read-only: drivers and tests share them.
+    Treat both as read-only: drivers and tests share them. Messages are many and in no circles: the collector need not look.
     """
 
     body: bytes
@@ -25,5 +25,5 @@ class Message(msgspec.Struct):
     properties: dict[str, Any]
 
 
-class VettedMessage(Message):
+class VettedMessage(Message, gc=False):
     """A message whose maker knows that headers and properties are plain JSON (`serializers/json.py`, `is_plain`)."""

@@ -45,6 +45,7 @@ class AsyncResult(ResultBase[R]):
     """
 
     TimeoutError = exceptions.TimeoutError
+    _unsent: Any = None  # why its call was not sent (`reason`), for one that was to go out with others
 
     def __init__(
         self,
@@ -118,6 +119,7 @@ class AsyncResult(ResultBase[R]):
         del interval, no_ack, EXCEPTION_STATES
         if self.ignored:
             return None  # type: ignore[return-value]
+        self._refuse_unsent()
         if disable_sync_subtasks:
             assert_will_not_block()
         if follow_parents and propagate:
@@ -142,6 +144,7 @@ class AsyncResult(ResultBase[R]):
         """As `get`, without blocking the event loop; allowed inside of tasks only as `get` is."""
         if self.ignored:
             return None  # type: ignore[return-value]
+        self._refuse_unsent()
         assert_will_not_block()
         if propagate and self.parent is not None:
             await importlib.import_module("asyncio").to_thread(self._throw_for_parents)
@@ -168,6 +171,11 @@ class AsyncResult(ResultBase[R]):
         else:
             call_when_final(self, call_back)
         return self
+
+    def _refuse_unsent(self) -> None:
+        """Raise RuntimeError for a call that was not sent: nobody will ever run it."""
+        if self._unsent is not None:
+            raise RuntimeError(f"call {self.id} was not sent: {self._unsent.reason}.")
 
     def _wait(self, timeout: float | None, on_message: Callable[[Any], Any] | None) -> dict[str, Any]:
         with closing(self._records(timeout)) as records:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.apps import MakeApp, make_app
+from tests.apps import MakeApp, app, make_app
 from tests.servers import RedisServer, redis_server
 
 from sedano import Celery, states
@@ -22,7 +22,7 @@ from sedano.contracts import Begin, Delivery, Fate, Outcome, ResultWrite, Settle
 from sedano.protocol import results
 from sedano.protocol.call import read, read_body
 
-__all__ = ["make_app", "redis_server"]
+__all__ = ["app", "make_app", "redis_server"]
 
 _numbers = count(1)
 

@@ -91,6 +91,10 @@ class RedisBroker:
         """Messages of one list are one LPUSH, as Celery sends them; whatever else is one script."""
         if not messages:
             return
+        found = self._router.one_list(messages)
+        if found is not None:
+            self._connection.command("LPUSH", found[0], *found[1])
+            return
         arguments = [part for sending in self._router.sendings(messages) for part in sending]
         unnoted = self._router.unnoted(messages)
         if unnoted:

@@ -81,6 +81,22 @@ class Router:
         tables = self._tables({one.exchange: one.exchange_type == "fanout" for one in messages if one.exchange})
         return [self._sending(one, tables) for one in messages]
 
+    def one_list(self, messages: Sequence[Outgoing]) -> tuple[Argument, list[Argument]] | None:
+        """(list, envelopes) when all messages go to one list and nowhere else, by its name; None otherwise."""
+        first = messages[0]
+        queue, priority = first.routing_key, first.priority
+        if first.exchange or queue in self._expiring or queue not in self._noted:
+            return None
+        raws: list[Argument] = []
+        for one in messages:
+            if one.exchange or one.due is not None or one.routing_key != queue or one.priority != priority:
+                return None
+            raw = envelope.encode(one.message)
+            if len(raw) >= MAX_ARGUMENT_BYTES:
+                return None
+            raws.append(raw)
+        return self._keys.ready(queue, self._keys.step(priority)), raws
+
     def unnoted(self, messages: Sequence[Outgoing]) -> list[str]:
         """Queues among the destinations that the store may not have heard of; each is told once."""
         return list({one.routing_key for one in messages if not one.exchange} - self._noted)
