@@ -14,7 +14,14 @@ from sedano.contracts import BeginRule, Standing
 from sedano.drivers.memory.store import store_at
 
 BEGUN = (Standing.BEGUN_EARLY, Standing.BEGUN_LATE)
-RULES = [None, BeginRule(early=True), BeginRule(early=False), BeginRule(early=True, exceptions=frozenset({"tests.add"}))]
+RULES = [
+    None,
+    BeginRule(early=True),
+    BeginRule(early=False),
+    BeginRule(early=True, exceptions=frozenset({"tests.add"})),
+    BeginRule(early=False, costs={"tests.add": 10}, budget_us=35, most=8),
+    BeginRule(early=True, costs={"tests.add": 10, "tests.other": 1}, budget_us=100, most=2),
+]
 
 
 class Agreement(RuleBasedStateMachine):
@@ -79,7 +86,7 @@ class Agreement(RuleBasedStateMachine):
     @rule(data=st.data())
     def reserve(self, data: st.DataObject) -> None:
         queues = tuple(data.draw(st.permutations(QUEUES))[: data.draw(st.integers(1, 3))])
-        turn = Turn(reserve=data.draw(st.integers(1, 6)), queues=queues, begin_first=data.draw(st.sampled_from(RULES)))
+        turn = Turn(reserve=data.draw(st.integers(1, 6)), queues=queues, begin_new=data.draw(st.sampled_from(RULES)))
         self._take_turn(data.draw(st.sampled_from(self.owners)), turn)
 
     @precondition(lambda self: any(self.held[owner] for owner in self.owners))
@@ -87,7 +94,7 @@ class Agreement(RuleBasedStateMachine):
     def turn(self, data: st.DataObject, reserve: int) -> None:
         owner = data.draw(st.sampled_from([owner for owner in self.owners if self.held[owner]]))
         queues = tuple(data.draw(st.permutations(QUEUES)))
-        turn = Turn(reserve=reserve, queues=queues, begin_first=data.draw(st.sampled_from(RULES)))
+        turn = Turn(reserve=reserve, queues=queues, begin_new=data.draw(st.sampled_from(RULES)))
         # Both go to a tail, and nobody promises which of two settlements of one turn comes first there.
         last = data.draw(st.sampled_from(["requeue", "ack and send"]))
         for name, standing in list(self.held[owner].items()):
@@ -129,7 +136,7 @@ class Agreement(RuleBasedStateMachine):
         """Nobody knows what was begun but those that were begun before: giving back all others ends that."""
         owner = data.draw(st.sampled_from(self.owners))
         keep = self._names(owner, *BEGUN)
-        self._take_turn(owner, Turn(reserve=2, queues=QUEUES, begin_first=rule_))
+        self._take_turn(owner, Turn(reserve=2, queues=QUEUES, begin_new=rule_))
         begun = [name for name in self._names(owner, *BEGUN) if name not in keep]
         assert self._all("unbegin_all", owner, keep) == len(begun)
         self._went_back(owner, begun)
@@ -332,7 +339,9 @@ class Agreement(RuleBasedStateMachine):
             held[name] = standing
         begun = [name for name, *_, standing in reply["reserved"] if standing is not Standing.RESERVED]
         first = reply["reserved"][0][0] if reply["reserved"] else None
-        assert begun == ([first] if turn.begin_first is not None and first and not first.startswith("junk") else [])
+        may_begin = turn.begin_new is not None and first and not first.startswith("junk")
+        assert begun == [name for name, *_ in reply["reserved"][: len(begun)]], "what is begun comes first"
+        assert bool(begun) == bool(may_begin)
 
     def _taken_over(self, owner: str, by: str, limit: int, *, force: bool) -> None:
         taken, pendings = self._all("take_over", owner, by, limit, force)

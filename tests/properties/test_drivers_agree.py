@@ -93,7 +93,7 @@ class _Sabotaged(MemoryBroker):
         if self.fault == "queues in their own order":
             wanted["queues"] = sorted(wanted.get("queues", ()))
         if self.fault == "the first is only reserved":
-            wanted["begin_first"] = None
+            wanted["begin_new"] = None
         return super().turn(lease, **wanted)
 
     def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:

@@ -28,7 +28,7 @@ class Turn:
     reserve: int = 0
     queues: tuple[str, ...] = ()
     stored: list[str] = field(default_factory=list)  # task ids whose pendings are done
-    begin_first: BeginRule | None = None
+    begin_new: BeginRule | None = None
 
 
 class World:
@@ -68,7 +68,7 @@ class World:
             "stored": [f"{name}:0" for name in turn.stored],
         }
         self.last[owner] = wanted
-        return self._turn(owner, reserve=turn.reserve, queues=turn.queues, begin_first=turn.begin_first, **wanted)
+        return self._turn(owner, reserve=turn.reserve, queues=turn.queues, begin_new=turn.begin_new, **wanted)
 
     def repeat(self, owner: str) -> object:
         """The answer of the last turn was lost: the very same settlements and begins once more."""

@@ -117,16 +117,34 @@ class Begin(msgspec.Struct, frozen=True):
 
 
 class BeginRule(msgspec.Struct, frozen=True):
-    """How a delivery is begun in the very step that reserves it: `early`, or the other way for the tasks in `exceptions`."""
+    """Which deliveries are begun in the very step that reserves them, and how: `early`, or the other way for the tasks in
+    `exceptions`.
+
+    Always the first. Those behind it, up to `most` in all, as long as they and those before them are of tasks in `costs`
+    (microseconds of a run), take no more than `budget_us` together, and were not delivered before: a window, chosen as
+    `rules/window.py` does it, before anybody has seen the messages.
+    """
 
     early: bool
     exceptions: frozenset[str] = frozenset()
+    costs: dict[str, int] = {}
+    budget_us: int = 0
+    most: int = 1
 
-    def begins_early(self, task: str) -> bool:
-        return self.early is not (task in self.exceptions)
-
-    def standing(self, task: str) -> Standing:
-        return Standing.BEGUN_EARLY if self.begins_early(task) else Standing.BEGUN_LATE
+    def standings(self, heads: Iterable[tuple[str | None, bool]]) -> list[Standing]:
+        """How the first so many of those reserved are begun, by (task or None where it cannot be read, delivered before)."""
+        standings: list[Standing] = []
+        spent = 0
+        for task, before in heads:
+            cost = self.costs.get(task) if task is not None and not before else None
+            spent += cost or 0
+            if task is None or len(standings) >= self.most or (standings and (cost is None or spent > self.budget_us)):
+                break
+            is_early = self.early is not (task in self.exceptions)
+            standings.append(Standing.BEGUN_EARLY if is_early else Standing.BEGUN_LATE)
+            if cost is None:
+                break
+        return standings
 
 
 class Delay(msgspec.Struct, frozen=True):
@@ -273,7 +291,7 @@ class Broker(Protocol):
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
-        begin_first: BeginRule | None = None,
+        begin_new: BeginRule | None = None,
     ) -> TurnReply:
         """Settle, delay, begin and reserve, in this order, as one step and one round trip. Never waits for work.
 
@@ -281,8 +299,8 @@ class Broker(Protocol):
         something gives it. Takes the next of a queue, a lower priority number first. `stored` are keys of pendings
         (`Pending.key`) that are now in the result store and can be deleted. With `capabilities.shared_results` False,
         settling keeps `pending_of(settlement)` in the same step.
-        With `begin_first`, the first of those reserved is begun at once, as its `standing` says, so that a slot with empty
-        hands starts it without another round trip. It stays reserved where the store cannot read its task's name.
+        With `begin_new`, the first of those reserved are begun at once, as their `standing` says, so that a slot with empty
+        hands starts them without another round trip. What the store cannot read stays reserved, and whatever is behind it.
         Repeating a turn whose answer was lost is harmless: a begin of what this lease has begun is reported in `begun`
         again, a settlement that was applied is refused.
         Raises `LeaseLost`: nothing was applied. `StoreFull`: nothing was applied; settle without results, or later.
@@ -299,7 +317,7 @@ class Broker(Protocol):
     def unbegin(self, lease: Lease, tags: Sequence[str] | None, *, keep: Sequence[str] = ()) -> int:
         """As `release`, for begun deliveries whose call was not started. Early-acked ones become ordinary again.
 
-        `tags` None: all that this lease has begun but those in `keep` (the answer to a turn with `begin_first` was lost).
+        `tags` None: all that this lease has begun but those in `keep` (the answer to a turn with `begin_new` was lost).
         """
         ...
 

@@ -20,6 +20,7 @@ STEADY = 3.0  # a run longer than this times the prediction (and than NOISE_S) m
 NOISE_S = 0.002
 SMOOTHING = 0.2
 MAX_WINDOW = 64
+MOST_COSTS = 32
 MAX_STASH = 256
 STASH_WINDOWS = 2.0  # the stash holds as many windows' worth of time
 
@@ -39,6 +40,11 @@ class RunTimes:
             self._known[task] = (1, max(seconds, mean))
             return
         self._known[task] = (count + 1, mean + SMOOTHING * (seconds - mean))
+
+    def costs_us(self) -> dict[str, int]:
+        """Microseconds that a run of each measured task will probably take, at most `MOST_COSTS` of them."""
+        measured = [(task, mean) for task, (count, mean) in self._known.items() if count >= MEASURED_AFTER]
+        return {task: int(mean * 1e6) for task, mean in measured[-MOST_COSTS:]}
 
     def predict(self, task: str) -> float | None:
         """Seconds that the next run will probably take, or None when nobody can say."""

@@ -35,7 +35,7 @@ from sedano.exceptions import OperationalError
 from sedano.log import redact_url
 from sedano.protocol.results import decode_meta
 from sedano.rules.lease import may_begin
-from sedano.rules.window import MAX_STASH, RunTimes, stash_target
+from sedano.rules.window import MAX_STASH, MAX_WINDOW, RunTimes, stash_target
 from sedano.worker.brisk import brisk
 from sedano.worker.context import SlotContext
 from sedano.worker.held import Held
@@ -144,9 +144,8 @@ class Slot:
         if not self._may_begin():
             return
         window = self._choose()
-        # With empty hands what comes first is begun in the step that reserves it: one round trip less until it runs.
-        rule = self._settler.book.rule if not window and self._capabilities.schedule else None
-        reply = self._turn(window, self._hunger(window), rule)
+        rule = self._rule() if not window and self._capabilities.schedule else None
+        reply = self._turn(window, self._hunger(window, rule), rule)
         if len(reply.begun) < len(window):
             begun = set(reply.begun)
             window = [held for held in window if held.tag in begun]
@@ -158,8 +157,8 @@ class Slot:
                 return
             self._accept(reply)
         elif reply.reserved:
-            first = self._accept(reply)
-            if first is not None and self._takes_long([first]):
+            window = self._accept(reply)
+            if window and self._takes_long(window):
                 self._turns.release_stash()
         elif not self._turns.waiting:
             self._idle()
@@ -170,9 +169,9 @@ class Slot:
         self._run_window(window)
         return self._clock.monotonic() - began > LONG_S
 
-    def _turn(self, window: Sequence[Held], reserve: int, begin_first: BeginRule | None = None) -> TurnReply:
+    def _turn(self, window: Sequence[Held], reserve: int, begin_new: BeginRule | None = None) -> TurnReply:
         turns = self._turns
-        reply = turns.take([Begin(held.tag, held.terms.early) for held in window], reserve, begin_first)
+        reply = turns.take([Begin(held.tag, held.terms.early) for held in window], reserve, begin_new)
         if reply.reserved:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
         if reply.revision != self._revocations.revision and self._revocations.follow(reply.revision):
@@ -217,11 +216,9 @@ class Slot:
             held = self._decide(delivery, now)
             if held is not None:
                 self._stash.add(held)
-        most = MAX_STASH if self._left is None else self._left
-        cap = self._options.prefetch_cap
         window: list[Held] = []
         while not window:
-            taken = self._stash.take_window(most if cap is None else min(most, max(cap, 1)))
+            taken = self._stash.take_window(self._most())
             if not taken:
                 break
             for held in taken:
@@ -232,12 +229,35 @@ class Slot:
                     self._turns.settle(refused)
         return window
 
-    def _hunger(self, window: Sequence[Held]) -> int:
-        """How many to reserve: so much that the next window is in hand when this one ends.
+    def _rule(self) -> BeginRule | None:
+        """With empty hands the next window is begun in the step that reserves it: one round trip less until it runs, and a
+        store has less to write down."""
+        kinds = self._settler.book.rule
+        if kinds is None:
+            return None
+        budget_us = int(self._options.window_s * 1e6)
+        most = min(self._most(), MAX_WINDOW)
+        return BeginRule(kinds.early, kinds.exceptions, self._times.costs_us(), budget_us, most)
+
+    def _most(self) -> int:
+        """How many may be begun at once at most, by the user's own limits."""
+        cap, left = self._options.prefetch_cap, self._left
+        most = MAX_STASH if left is None else left
+        return most if cap is None else min(most, max(cap, 1))
+
+    def _hunger(self, window: Sequence[Held], rule: BeginRule | None) -> int:
+        """How many to reserve: so much that the next window is in hand when this one ends; or the next window itself, if
+        `rule` lets it begin at once.
 
         Nothing while a call runs of which nobody knows that it is short: what waits behind it could run elsewhere.
         """
         options = self._options
+        if rule is not None:
+            if self._appetite > 1 or self._mean_s is None:
+                return min(self._appetite, self._most())
+            return min(max(1, int(options.window_s / max(self._mean_s, 1e-6))), rule.most)
+        if window and self._settler.book.rule is not None and self._capabilities.schedule:
+            return 0  # the turn that settles it begins the next one
         if window:
             predicted = self._times.predict(window[0].call.task)
             if predicted is None or predicted > options.window_s:
@@ -251,9 +271,9 @@ class Slot:
             target = min(target, self._left - len(window))
         return max(0, target - len(self._stash))
 
-    def _accept(self, reply: TurnReply) -> Held | None:
-        """Sort what was reserved; returns the first if it is begun already and is to run."""
-        first: Held | None = None
+    def _accept(self, reply: TurnReply) -> list[Held]:
+        """Sort what was reserved; returns what is begun already and is to run."""
+        window: list[Held] = []
         if reply.reserved:
             before, now = len(self._stash), self._clock.wall()
             for delivery in reply.reserved:
@@ -263,14 +283,14 @@ class Slot:
                 if delivery.standing is Standing.RESERVED:
                     self._stash.add(held)
                 elif held.terms.early is (delivery.standing is Standing.BEGUN_EARLY):
-                    first = held
+                    window.append(held)
                 else:  # begun by a rule that was made before its task changed
                     self._turns.unbegin([delivery.tag])
             # Calls that are only moved on (not due, expired) take no time: look at more of them at once.
-            is_fed = first is not None or len(self._stash) > before
+            is_fed = bool(window) or len(self._stash) > before
             self._appetite = 1 if is_fed else min(self._appetite * 2, MAX_STASH)
         self._row.stash = len(self._stash)
-        return first
+        return window
 
     def _decide(self, delivery: Delivery, now: float) -> Held | None:
         """What is to run; whatever else was decided is done, or waits for the next turn."""

@@ -127,7 +127,7 @@ class Turns:
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
-    def take(self, begin: Sequence[Begin], reserve: int, begin_first: BeginRule | None = None) -> TurnReply:
+    def take(self, begin: Sequence[Begin], reserve: int, begin_new: BeginRule | None = None) -> TurnReply:
         """Send what waits, begin and reserve. Raises LeaseGone or GivenUp."""
         breaks = 0
         self.begun.update(one.tag for one in begin)
@@ -136,7 +136,7 @@ class Turns:
                 reach("slot.turn.before")
                 reply = self._broker.turn(
                     self.lease, settle=self.out, delay=self.delays, begin=begin, reserve=reserve, queues=self.order.names,
-                    stored=self.stored, begin_first=begin_first,
+                    stored=self.stored, begin_new=begin_new,
                 )  # fmt: skip
                 reach("slot.turn.after")
             except LeaseLost as exc:
@@ -221,8 +221,10 @@ class Turns:
         begun.difference_update(order.tag for order in self.delays)
         if len(reply.begun) < len(begin):
             begun.difference_update({one.tag for one in begin}.difference(reply.begun))
-        if reply.reserved and reply.reserved[0].standing is not Standing.RESERVED:
-            begun.add(reply.reserved[0].tag)
+        for delivery in reply.reserved:
+            if delivery.standing is Standing.RESERVED:
+                break
+            begun.add(delivery.tag)
 
         row.turned_at = self._ctx.options.clock.monotonic()
         if reply.refused and not repeated:

@@ -56,7 +56,7 @@ class BreakableBroker:
                 raise error
         reply = self._broker.turn(lease, **parts)
         breakages.turns.append({**parts, "settle": settled, "reply": reply})
-        if breakages.firsts_to_lose and parts.get("begin_first") is not None and reply.reserved:
+        if breakages.firsts_to_lose and parts.get("begin_new") is not None and reply.reserved:
             breakages.firsts_to_lose -= 1
             raise BrokerUnavailable("Connection reset by peer")
         if breakages.answers_to_lose and settled:

@@ -407,8 +407,11 @@ def test_given_a_window_that_took_too_long_then_what_waited_behind_it_is_given_b
 
     for _ in range(MEASURED_AFTER + 1):
         world.call("quick")
+    @world.task(name="other")
+    def other() -> None: ...
+
     world.call("quick", id="long")
-    ids = [world.call("quick") for _ in range(100)]
+    ids = [world.call("other"), *(world.call("quick") for _ in range(100))]  # an unmeasured task ends the window before it
     world.start(clock=clock)
     world.wait_for(*[(task_id, "SUCCESS") for task_id in ids])
 

@@ -110,7 +110,7 @@ class MemoryBroker:
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
-        begin_first: BeginRule | None = None,
+        begin_new: BeginRule | None = None,
     ) -> TurnReply:
         with self._store.lock:
             owner = self._store.owners.alive(lease)
@@ -127,9 +127,11 @@ class MemoryBroker:
             if reserve:
                 items, reply.more = self._store.queues.take(queues, reserve)
                 held = [self._store.owners.hold(owner, item) for item in items]
-                if held and begin_first is not None and (task := _task_of(held[0].item)) is not None:
-                    held[0].standing = begin_first.standing(task)
                 reply.reserved = [_delivery(each) for each in held]
+                if begin_new is not None:
+                    standings = begin_new.standings(map(head_of, reply.reserved))
+                    for each, delivery, standing in zip(held, reply.reserved, standings, strict=False):
+                        each.standing = delivery.standing = standing
             return reply
 
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
@@ -282,12 +284,10 @@ def _delivery(held: Held) -> Delivery:
     return delivery
 
 
-def _task_of(item: Item) -> str | None:
-    try:
-        task = envelope.decode(item.raw).headers.get("task")
-    except UnreadableMessage:
-        return None
-    return task if isinstance(task, str) else None
+def head_of(delivery: Delivery) -> tuple[str | None, bool]:
+    """What a `BeginRule` must know of it."""
+    task = delivery.message.headers.get("task") if delivery.message is not None else None
+    return task if isinstance(task, str) else None, delivery.redelivered
 
 
 def _redelivered(item: Item) -> Item:

@@ -174,7 +174,7 @@ class RedisBroker:
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
-        begin_first: BeginRule | None = None,
+        begin_new: BeginRule | None = None,
     ) -> TurnReply:
         names = tuple(queues)
         if not names:
@@ -184,7 +184,7 @@ class RedisBroker:
         whose: list[Argument] = [lease.fence, lease.owner, self._keys.prefix, self._keys.separator, *self._databases]
         what: list[Argument] = [
             len(stored), *stored, *self._settle_arguments(lease, settle), *turns.other_arguments(delay, begin),
-            *turns.reserve_arguments(reserve, facts, begin_first),
+            *turns.reserve_arguments(reserve, facts, begin_new),
         ]  # fmt: skip
         try:
             reply = self._connection.run(_TURN, keys, [*whose, "", *what])

@@ -35,6 +35,8 @@ from sedano.protocol import envelope
 CLAIM_S = 60
 """How long a chord's body may take to be published before somebody else may claim it (Celery: twice the join timeout)."""
 
+_EARLY = ord("e")
+
 KEY_BYTES = 150
 """What a key takes besides its value."""
 
@@ -157,7 +159,10 @@ def other_arguments(delay: Sequence[Delay], begin: Sequence[Begin]) -> list[Argu
 def reserve_arguments(reserve: int, facts: Sequence[Argument], rule: BeginRule | None) -> list[Argument]:
     arguments: list[Argument] = [""]
     if rule is not None and reserve:
-        arguments = ["e" if rule.early else "l", len(rule.exceptions), *rule.exceptions]
+        arguments = ["e" if rule.early else "l", len(rule.exceptions), *rule.exceptions, rule.budget_us, rule.most]
+        arguments.append(len(rule.costs))
+        for task, cost_us in rule.costs.items():
+            arguments += (task, cost_us)
     arguments.append(reserve)
     if reserve:
         arguments += facts
@@ -166,13 +171,13 @@ def reserve_arguments(reserve: int, facts: Sequence[Argument], rule: BeginRule |
 
 def read_turn(reply: Reply, owner: str, lists: Sequence[tuple[str, int]], writer: ResultWriter | None) -> TurnReply:
     """The answer; new deliveries are decoded here."""
-    revision, more, begun, refused, chords, first, taken, first_begun = reply
+    revision, more, begun, refused, chords, first, taken, marks = reply
     reserved: list[Delivery] = []
     for position in range(0, len(taken), 2):
         queue, step = lists[abs(taken[position]) - 1]
         reserved.append(new_delivery(f"{owner}:{first + position // 2}", queue, step, taken[position + 1]))
-    if first_begun:
-        reserved[0].standing = Standing.BEGUN_EARLY if first_begun == b"e" else Standing.BEGUN_LATE
+    for position, mark in enumerate(marks):
+        reserved[position].standing = Standing.BEGUN_EARLY if mark == _EARLY else Standing.BEGUN_LATE
     return TurnReply(
         begun=[tag.decode() for tag in begun],
         reserved=reserved,

@@ -108,7 +108,7 @@ class SqliteBroker:
         reserve: int = 0,
         queues: Sequence[str] = (),
         stored: Sequence[str] = (),
-        begin_first: BeginRule | None = None,
+        begin_new: BeginRule | None = None,
     ) -> TurnReply:
         waiter = self._waiter
         if waiter is not None and waiter.is_asleep and reserve and not (settle or delay or begin or stored):
@@ -126,13 +126,10 @@ class SqliteBroker:
             turn.settle(settle, entries)
             turn.delay(delay)
             turn.begin(begin)
-            turn.reserve(reserve, queues)
-            if begin_first is not None:
-                turn.begin_first(begin_first)
+            turn.reserve(reserve, queues, begin_new)
             self._leave(step, takes_work=reserve > 0)
         for delivery in reply.reserved:
-            if delivery.message is None:
-                read(delivery)
+            read(delivery)
         return reply
 
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from sedano.contracts import Delivery
 from sedano.exceptions import UnreadableMessage
 from sedano.protocol import envelope
+
+# A body is text inside of text here, its quotes are escaped: it cannot hold what is looked for.
+_TASK = re.compile(rb'"headers": ?\{"lang": ?"py", ?"task": ?"([^"\\]+)"')
 
 
 def tag_of(message: int, serial: int) -> str:
@@ -30,6 +34,13 @@ def read(delivery: Delivery) -> Delivery:
     delivery.redelivered = envelope.is_redelivered(message)
     delivery.deliveries = envelope.deliveries_of(message)
     return delivery
+
+
+def head_of(delivery: Delivery) -> tuple[str | None, bool]:
+    """What a `BeginRule` must know of a delivery that was not read yet. Others wait for this: it looks only where every
+    producer writes these things, and what it cannot find so is nobody's to begin unseen."""
+    found = _TASK.search(delivery.raw)
+    return found[1].decode() if found is not None else None, b'"redelivered"' in delivery.raw
 
 
 def counted_once_more(raw: bytes) -> bytes:

@@ -16,13 +16,14 @@ from sedano.contracts import (
     Lease,
     ResultWrite,
     Settlement,
+    Standing,
     TurnReply,
     encode_pending,
     pending_of,
 )
 from sedano.drivers.sqlite import backlog, deadletters, records
 from sedano.drivers.sqlite.backlog import BEGUN_EARLY, BEGUN_LATE, RESERVED, Entry, Row
-from sedano.drivers.sqlite.deliveries import counted_once_more, message_ids, read, tag_of
+from sedano.drivers.sqlite.deliveries import counted_once_more, head_of, message_ids, tag_of
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, as_json, storable
 
@@ -32,6 +33,7 @@ _LAST_SERIAL, _RESERVE, _RESERVE_LISTED, _LINE = _SQL["last-serial"], _SQL["rese
 _BODY, _READY = _QUEUES["body"], _QUEUES["ready"]
 
 _RANDOM_BITS = 16
+_STATES = {Standing.RESERVED: RESERVED, Standing.BEGUN_EARLY: BEGUN_EARLY, Standing.BEGUN_LATE: BEGUN_LATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Turn:
             if ids:
                 self.step.db.execute(_BEGIN, (state, as_json(ids)))
 
-    def reserve(self, limit: int, names: Sequence[str]) -> None:
+    def reserve(self, limit: int, names: Sequence[str], rule: BeginRule | None) -> None:
         """What was reserved stands in `reply.reserved`, its bytes not read yet."""
         known = {queue: name for name in names if (queue := self.step.known_queue(name)) is not None}
         if not known or limit <= 0:
@@ -139,31 +141,38 @@ class Turn:
         db = self.step.db
         serial = self._new_serial()
         ranks = {queue: rank for rank, queue in enumerate(known)}
+        # Most often all are begun in the one way: one statement then.
+        state = RESERVED if rule is None else BEGUN_EARLY if rule.early else BEGUN_LATE
         if len(known) == 1:
-            rows = db.execute(_RESERVE, (self.lease.fence, serial, next(iter(known)), limit)).fetchall()
+            rows = db.execute(_RESERVE, (self.lease.fence, serial, next(iter(known)), limit, state)).fetchall()
         else:
             chosen = self._first_of(ranks, limit)
-            rows = db.execute(_RESERVE_LISTED, (self.lease.fence, serial, as_json(chosen))).fetchall() if chosen else []
+            rows = db.execute(_RESERVE_LISTED, (self.lease.fence, serial, as_json(chosen), state)).fetchall() if chosen else []
         rows.sort(key=lambda row: (row[2], ranks[row[1]], row[3], row[0]))
         self.reply.reserved = [
             Delivery(tag_of(id_, serial), known[queue], raw, None, priority=priority) for id_, queue, priority, _, raw in rows
         ]
+        if rule is not None:
+            self._begin_new(rule, state)
         if len(rows) >= limit:
             more = db.execute(_READY, (as_json(list(known)),)).fetchone()
             if more is not None:
                 self.reply.more = True
                 self.step.readied(more[0])
 
-    def begin_first(self, rule: BeginRule) -> None:
-        if not self.reply.reserved:
-            return
-        first = self.reply.reserved[0]
-        read(first)
-        task = first.message.headers.get("task") if first.message is not None else None
-        if isinstance(task, str):
-            first.standing = rule.standing(task)
-            state = BEGUN_EARLY if rule.begins_early(task) else BEGUN_LATE
-            self.step.db.execute(_BEGIN, (state, as_json(message_ids([first.tag]))))
+    def _begin_new(self, rule: BeginRule, taken_as: int) -> None:
+        """Begin those of the reserved that `rule` means; all of them stand as `taken_as` in the store."""
+        reserved = self.reply.reserved
+        standings = rule.standings(map(head_of, reserved))
+        for delivery, standing in zip(reserved, standings, strict=False):
+            delivery.standing = standing
+        others: dict[int, list[str]] = {}
+        for delivery in reserved:
+            state = _STATES[delivery.standing]
+            if state != taken_as:
+                others.setdefault(state, []).append(delivery.tag)
+        for state, tags in others.items():
+            self.step.db.execute(_BEGIN, (state, as_json(message_ids(tags))))
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sedano.testing.contracts.beginfirst import BeginFirstContract
+from sedano.testing.contracts.beginnew import BeginNewContract
 from sedano.testing.contracts.deadletters import DeadLetterContract
 from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RefencingContract, RetiringContract
 from sedano.testing.contracts.opening import OpeningContract
@@ -36,7 +36,7 @@ class BrokerContract(
     QueueListContract,
     ReservingContract,
     BeginningContract,
-    BeginFirstContract,
+    BeginNewContract,
     TurnOrderContract,
     ReleasingContract,
     UnbeginningContract,

@@ -15,12 +15,13 @@
 --       fates        number of its settlement, 'Q' envelope or '', or 'D' note; then max_bytes, ends_at, now (D only)
 --       delays       tag, due
 --       begins       tag; after the n tags one string of n letters, e early or l late
---       first        '' or how the first reserved is begun, 'e' or 'l'; then a count of tasks that are begun the other way, and these
+--       rule         '' or how those reserved are begun, 'e' or 'l'; then the tasks that are begun the other way, budget and most,
+--                    and tasks with their costs
 --       and: how many to reserve; when that is not 0, for each ready list '<step>:<queue>' and ',"","<queue>"]'
 --
 -- Reply nil when the lease is lost; nothing was done then. Else
 --       {revision, '1' when there is more, {begun tags}, {refused tags}, {group keys whose chord is ready},
---        number of the first reserved, {number of list (from 1), envelope, ...}, how the first of them was begun: 'e', 'l' or ''}
+--        number of the first reserved, {number of list (from 1), envelope, ...}, how the first of them are begun: a letter each}
 --> values
 --> full
 --> results
@@ -196,24 +197,25 @@ if count > 0 then
 end
 
 -- reserve ------------------------------------------------------------------------------------------------------------
-local first_mark = take()
-local others = {}
-if first_mark ~= '' then
+local usual_mark, others, costs, budget, most = take(), {}, {}, 0, 0
+if usual_mark ~= '' then
   for _ = 1, take_count() do others[take()] = true end
+  budget, most = take_count(), take_count()
+  for _ = 1, take_count() do
+    local task = take()
+    costs[task] = take_count()
+  end
 end
 
--- How to begin the first: 'e' or 'l'; '' when its task's name does not stand where every producer writes it. A body is text
--- inside of text here, its quotes are escaped: it cannot hold what is looked for.
-local function mark_of(item)
+-- The task of a message, nil when its name does not stand where every producer writes it. A body is text inside of text here,
+-- its quotes are escaped: it cannot hold what is looked for.
+local function task_of(item)
   local from = string.find(item, '"headers"', 1, true)
-  local task = from and string.match(item, '^"headers": ?{"lang": ?"py", ?"task": ?"([^"\\]+)"', from)
-  if not task then return '' end
-  if not others[task] then return first_mark end
-  return first_mark == 'e' and 'l' or 'e'
+  return from and string.match(item, '^"headers": ?{"lang": ?"py", ?"task": ?"([^"\\]+)"', from)
 end
 
 local wanted = take_count()
-local reserved, more, first, first_begun = {}, '0', 0, ''
+local reserved, more, first, marks = {}, '0', 0, ''
 if wanted > 0 then
   local lists = #KEYS - 14
   local missing = wanted
@@ -236,6 +238,7 @@ if wanted > 0 then
     first = call('INCRBY', KEYS[7], taken) - taken + 1
     local now = call('TIME')[1]
     local records, envelopes, stands, scores = {}, {}, {}, {}
+    local beginning, spent = usual_mark ~= '', 0
     for i = 1, #reserved, 2 do
       local list, item = reserved[i], reserved[i + 1]
       local tag = owner .. ':' .. (first + (i - 1) / 2)
@@ -243,9 +246,19 @@ if wanted > 0 then
       -- One entry of `unacked` that is no JSON stops Celery's restore for everybody. Envelopes end in two maps; what ends
       -- otherwise is worth a real look. What slips through is moved out as soon as the caller has failed to decode it.
       if (string.sub(item, 1, 2) == '{"' and string.sub(item, -2) == '}}') or pcall(cjson.decode, item) then
-        if i == 1 and first_mark ~= '' then
-          first_begun = mark_of(item)
-          mark = first_begun == '' and 'r' or first_begun
+        if beginning then
+          local task = task_of(item)
+          local cost = task and costs[task]
+          if cost and string.find(item, '"redelivered"', 1, true) then cost = nil end
+          spent = spent + (cost or 0)
+          if task and #marks < most and (i == 1 or (cost and spent <= budget)) then
+            mark = usual_mark
+            if others[task] then mark = usual_mark == 'e' and 'l' or 'e' end
+            marks = marks .. mark
+            beginning = cost
+          else
+            beginning = false
+          end
         end
         if mark ~= 'e' then
           stands[#stands + 1] = tag
@@ -254,7 +267,7 @@ if wanted > 0 then
           scores[#scores + 1] = tag
         end
       else
-        mark = 'q'
+        mark, beginning = 'q', false
       end
       envelopes[#envelopes + 1] = tag
       envelopes[#envelopes + 1] = item
@@ -268,4 +281,4 @@ if wanted > 0 then
   end
 end
 
-return {tonumber(call('GET', KEYS[8]) or 0), more, begun, refused, chords, first, reserved, first_begun}
+return {tonumber(call('GET', KEYS[8]) or 0), more, begun, refused, chords, first, reserved, marks}

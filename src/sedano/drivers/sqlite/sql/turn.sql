@@ -27,16 +27,17 @@ WHERE serial IS NOT NULL AND owner = ?1
 SELECT max(serial) FROM messages INDEXED BY messages_held WHERE serial IS NOT NULL
 
 -- name: reserve
--- Give up to ?4 ready messages of queue ?3 to lease ?1 under serial ?2: (id, queue, priority, place, raw), in any order.
-UPDATE messages SET state = 1, owner = ?1, serial = ?2
+-- Give up to ?4 ready messages of queue ?3 to lease ?1 under serial ?2, in state ?5: (id, queue, priority, place, raw), in any
+-- order.
+UPDATE messages SET state = ?5, owner = ?1, serial = ?2
 WHERE id IN (
   SELECT id FROM messages INDEXED BY messages_ready WHERE state = 0 AND queue = ?3 ORDER BY priority, place, id LIMIT ?4
 )
 RETURNING id, queue, priority, place, (SELECT raw FROM bodies WHERE bodies.id = messages.id)
 
 -- name: reserve-listed
--- As `reserve`, the messages of the JSON list ?3.
-UPDATE messages SET state = 1, owner = ?1, serial = ?2
+-- As `reserve`, the messages of the JSON list ?3, in state ?4.
+UPDATE messages SET state = ?4, owner = ?1, serial = ?2
 WHERE id IN (SELECT value FROM json_each(?3))
 RETURNING id, queue, priority, place, (SELECT raw FROM bodies WHERE bodies.id = messages.id)
 
@@ -46,7 +47,7 @@ SELECT priority, place, id FROM messages INDEXED BY messages_ready
 WHERE state = 0 AND queue = ?1 ORDER BY priority, place, id LIMIT ?2
 
 -- name: begin
--- The messages of the JSON list ?2 are begun; ?1 is 2 (early) or 3 (late).
+-- The messages of the JSON list ?2 are begun; ?1 is 2 (early) or 3 (late); or only reserved, 1.
 UPDATE messages SET state = ?1 WHERE id IN (SELECT value FROM json_each(?2))
 
 -- name: delay
