@@ -5,8 +5,10 @@ These are the tests that fail without the fence: a late settle would then be a s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,12 +104,27 @@ def test_given_a_node_that_falls_asleep_and_wakes_again_and_again_under_load_the
     check(run)
 
 
+def put_to_sleep(pid: int, broker: str) -> None:
+    """SIGSTOP, not in the middle of a step: who is stopped with the lock of an SQLite file stops everybody else."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        if not broker.startswith("sqlite:///"):
+            return
+        with contextlib.closing(sqlite3.connect(broker.removeprefix("sqlite:///"), timeout=2, isolation_level=None)) as file:
+            try:
+                file.execute("BEGIN IMMEDIATE")
+                file.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError:
+                os.kill(pid, signal.SIGCONT)
+
+
 def test_given_only_the_supervisor_asleep_then_its_slots_begin_nothing_and_the_other_node_does_the_work(run: Arena) -> None:
     sleeper = run.node("sleeper", concurrency=2).wait_ready()
     run.node("other", concurrency=1).wait_ready()
     for number in range(60):
         run.send("work", 0.005 * (number % 4))
-    os.kill(sleeper.pid, signal.SIGSTOP)
+    put_to_sleep(sleeper.pid, run.broker)
     for number in range(60):
         run.send("work", 0.005 * (number % 4))
     assert check(run).recorded == [], "slots stop beginning before their lease ends"

@@ -407,6 +407,7 @@ def test_given_a_window_that_took_too_long_then_what_waited_behind_it_is_given_b
 
     for _ in range(MEASURED_AFTER + 1):
         world.call("quick")
+
     @world.task(name="other")
     def other() -> None: ...
 
