@@ -78,8 +78,9 @@ def test_given_a_sedano_node_when_killed_then_celery_alone_finishes_what_it_held
     late = send(caller, "hold_late", "gate")
     early = send(caller, "hold", "gate")
     place.until_started(late + early)
-    waiting = send(caller, "nap", 0.01, count=8)
-    # A second node, which has taken calls out of the queue and is stopped before it begins them.
+    # Late ack: what a slot takes with empty hands is begun in that very step, and an early-ack call is nobody else's then.
+    waiting = send(caller, "nap_late", 0.01, count=8)
+    # A second node, which has taken calls out of the queue and is stopped before it runs them.
     frozen = frozen_node(place, sedano, "reserved", CrashAt("slot.turn.after", marks=place.folder, action="stop"))
     reserved = place.redis.hlen("unacked") - len(late)
     assert 1 <= reserved <= 8
