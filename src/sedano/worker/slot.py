@@ -106,6 +106,7 @@ class Slot:
         self._appetite = 1
         self._left = options.max_tasks
         self._stale = False
+        self._misjudged = False
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -233,7 +234,8 @@ class Slot:
         """With empty hands the next window is begun in the step that reserves it: one round trip less until it runs, and a
         store has less to write down."""
         kinds = self._settler.book.rule
-        if kinds is None:
+        if kinds is None or self._misjudged:
+            self._misjudged = False
             return None
         budget_us = int(self._options.window_s * 1e6)
         most = min(self._most(), MAX_WINDOW)
@@ -284,8 +286,9 @@ class Slot:
                     self._stash.add(held)
                 elif held.terms.early is (delivery.standing is Standing.BEGUN_EARLY):
                     window.append(held)
-                else:  # begun by a rule that was made before its task changed
+                else:  # the store took it for another task, or its task has changed: the next turn only reserves it
                     self._turns.unbegin([delivery.tag])
+                    self._misjudged = True
             # Calls that are only moved on (not due, expired) take no time: look at more of them at once.
             is_fed = bool(window) or len(self._stash) > before
             self._appetite = 1 if is_fed else min(self._appetite * 2, MAX_STASH)

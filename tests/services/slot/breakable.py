@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sedano.contracts import Broker, OpenOptions, Results, TurnReply
+from sedano.contracts import BeginRule, Broker, OpenOptions, Results, Standing, TurnReply
 from sedano.drivers import memory
 from sedano.drivers.memory import open_bus, open_coordination, shares_store
 from sedano.exceptions import BrokerUnavailable, ResultsUnavailable, StoreFull
@@ -23,6 +23,7 @@ class Breakages:
     turns: list[dict[str, Any]] = field(default_factory=list)
     answers_to_lose: int = 0
     firsts_to_lose: int = 0
+    mistakes_for: Any = None  # the standing in which every call is begun, whatever its task
     reconnects_to_fail: int = 0
     away: bool = False
     results_away: bool = False
@@ -54,6 +55,10 @@ class BreakableBroker:
         for settlement in settled:
             if (error := breakages.refuses(settlement)) is not None:
                 raise error
+        rule = parts.get("begin_new")
+        if breakages.mistakes_for is not None and rule is not None:
+            is_early = breakages.mistakes_for is Standing.BEGUN_EARLY
+            parts["begin_new"] = BeginRule(is_early, most=1)
         reply = self._broker.turn(lease, **parts)
         breakages.turns.append({**parts, "settle": settled, "reply": reply})
         if breakages.firsts_to_lose and parts.get("begin_new") is not None and reply.reserved:

@@ -234,6 +234,25 @@ def test_given_the_answer_is_lost_to_the_turn_that_began_the_first_then_it_runs_
     assert world.broker.depth(["celery"])[0].begun == 0
 
 
+def test_given_a_call_that_the_store_took_for_another_task_then_it_runs_by_its_own_terms(
+    world: World, breakages: Breakages
+) -> None:
+    @world.task(name="quick")
+    def quick() -> None: ...
+
+    @world.task(name="careful", acks_late=True)
+    def careful() -> None: ...
+
+    breakages.mistakes_for = Standing.BEGUN_EARLY
+    task_id = world.call("careful")
+    world.start()
+    world.wait_for((task_id, "SUCCESS"))
+
+    begun = [begin for turn in breakages.turns for begin in turn["begin"]]
+    assert [begin.early for begin in begun] == [False]
+    assert world.broker.depth(["celery"])[0].begun == 0
+
+
 def test_given_an_unknown_and_a_delayed_call_at_the_head_then_they_are_settled_and_delayed_though_begun(
     world: World, breakages: Breakages
 ) -> None:

@@ -40,7 +40,9 @@ def head_of(delivery: Delivery) -> tuple[str | None, bool]:
     """What a `BeginRule` must know of a delivery that was not read yet. Others wait for this: it looks only where every
     producer writes these things, and what it cannot find so is nobody's to begin unseen."""
     found = _TASK.search(delivery.raw)
-    return found[1].decode() if found is not None else None, b'"redelivered"' in delivery.raw
+    # Whatever else than ASCII stands there is looked at by those who may fail over it: a step must not.
+    task = found[1].decode() if found is not None and found[1].isascii() else None
+    return task, b'"redelivered"' in delivery.raw
 
 
 def counted_once_more(raw: bytes) -> bytes:

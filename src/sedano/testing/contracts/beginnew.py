@@ -135,3 +135,11 @@ class BeginNewContract:
         (junk,) = slot.turn(reserve=1, queues=["q"], begin_new=EARLY).reserved
         assert (junk.message, junk.standing) == (None, Standing.RESERVED)
         assert slot.release([junk]) == 1
+
+    def test_given_a_name_that_is_no_text_when_a_rule_is_given_then_the_turn_goes_on(self, store: StoreUnderTest) -> None:
+        slot = store.slot()
+        store.put_raw("q", b'{"headers": {"lang": "py", "task": "\xff\xfe"}, "properties": {}}')
+        slot.broker.publish(batch("q", "a"))
+        junk, call = slot.turn(reserve=2, queues=["q"], begin_new=windows(add=10)).reserved
+        assert (junk.message, call.standing) == (None, Standing.RESERVED)
+        assert slot.settle(settlement(call)).refused == []
