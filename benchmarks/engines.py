@@ -39,6 +39,8 @@ class Engine:
     share: float
     tuned: Callable[[Shape], dict[str, str]] = lambda shape: {}
     stores: tuple[str, ...] = ("redis",)
+    often: bool = True
+    """Whether it takes part in each round, or in the first only: the run is to take minutes."""
 
     @cached_property
     def python(self) -> Path:
@@ -128,7 +130,8 @@ QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 CELERY = ("celery[redis]==5.7.*", "hiredis")
 
 ENGINES = [
-    Engine("sedano", "celery_app", (), ("sedano", "redis"), _celery_like("sedano", naps=None), 1.0, stores=("redis", "sqlite")),
+    Engine("sedano", "celery_app", (), ("sedano", "redis"), _celery_like("sedano", naps=("-P", "threads", "-c", "100")), 1.0,
+        stores=("redis", "sqlite")),
     Engine(
         "bare loop", "celery_app", (), (), lambda shape: [str(CEILING)] if shape == "drain" else None, 1.0
     ),
@@ -151,10 +154,11 @@ ENGINES = [
     ),
     Engine(
         "taskiq", "taskiq_app", ("taskiq==0.13.*", "taskiq-redis==1.*", "hiredis", "uvloop"),
-        ("taskiq", "taskiq-redis", "redis"), _taskiq, 0.1,
+        ("taskiq", "taskiq-redis", "redis"), _taskiq, 0.1, often=False,
     ),
     Engine(
         "saq", "saq_app", ("saq[redis,hiredis]==0.26.*", "typing_extensions", "uvloop"), ("saq", "redis"), _saq, 0.1,
+        often=False,
         tuned=lambda shape: {"BENCH_CONCURRENCY": {"unbatched": "1", "naps": "100"}.get(shape, "20")},
     ),
 ]  # fmt: skip

@@ -35,15 +35,15 @@ class Tally:
                     self._counts[path.name] = memoryview(mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)).cast("Q")
         return sum(count[0] for count in self._counts.values())
 
-    def wait_for(self, count: int, worker: subprocess.Popen[bytes]) -> tuple[float, int]:
-        """(when, how many) at the first look that sees at least `count`."""
+    def wait_for(self, count: int, worker: subprocess.Popen[bytes], patience_s: float = PATIENCE_S) -> tuple[float, int]:
+        """(when, how many) at the first look that sees at least `count`; `patience_s` is how long there may be no progress."""
         last, deadline = -1, 0.0
         while True:
             total, now = self.total(), time.monotonic()
             if total >= count:
                 return now, total
             if total != last:
-                last, deadline = total, now + PATIENCE_S
+                last, deadline = total, now + patience_s
             if worker.poll() is not None or now > deadline:
                 raise SystemExit(f"{total} of {count} calls ran; the worker's log is {worker_log(self.folder)}")
             time.sleep(LOOK_S)
@@ -130,14 +130,19 @@ def _server_seconds(store: Store) -> float:
 
 @dataclass(frozen=True)
 class Measure:
-    """`kind` is the store; `shape` what a worker must be able to be to take part."""
+    """`kind` is the store; `shape` what a worker must be able to be to take part. `only` names the engines that take part,
+    when these are not all that can. `often`: in each round, or in the first only."""
 
     name: str
     kind: str
     shape: Shape
     run: Callable[[Engine, Store, Path], Figures]
+    only: tuple[str, ...] = ()
+    often: bool = False
 
     def takes(self, engine: Engine) -> bool:
+        if self.only and engine.name not in self.only:
+            return False
         return self.kind.partition("-")[0] in engine.stores and engine.can(self.shape)
 
 
@@ -145,14 +150,16 @@ def measures(scale: float) -> list[Measure]:
     def n(engine: Engine, count: int, least: int) -> int:
         return max(least, int(count * scale * engine.share))
 
-    def drains(name: str, kind: str, count: int, *, results: bool, shape: Shape = "drain", ones: int = 0) -> Measure:
+    def drains(
+        name: str, kind: str, count: int, *, results: bool, shape: Shape = "drain", ones: int = 0, often: bool = False
+    ) -> Measure:
         def run(engine: Engine, store: Store, folder: Path) -> Figures:
             total = n(engine, count, 600)
             return drain(
                 engine, store, folder, total, results=results, shape=shape, one_by_one=min(int(ones * scale) or 1, total // 2)
             )
 
-        return Measure(name, kind, shape, run)
+        return Measure(name, kind, shape, run, often=often)
 
     def sleepers(kind: str) -> Measure:
         count = max(200, int(1000 * scale))
@@ -160,21 +167,21 @@ def measures(scale: float) -> list[Measure]:
 
     def waiting(kind: str) -> Measure:
         trips, starts = max(100, int(1000 * scale)), max(100, int(600 * scale))
-        return Measure("waited for", kind, "waited", lambda e, s, f: waited(e, s, f, trips, starts))
+        return Measure("waited for", kind, "waited", lambda e, s, f: waited(e, s, f, trips, starts), often=True)
 
     def napping(engine: Engine, store: Store, folder: Path) -> Figures:
         return naps(engine, store, folder, 2000)
 
     return [
-        drains("drain, results", "redis", 100_000, results=True, ones=10_000),
-        drains("drain, no results", "redis", 100_000, results=False, ones=10_000),
+        drains("drain, results", "redis", 100_000, results=True, ones=10_000, often=True),
+        drains("drain, no results", "redis", 100_000, results=False, ones=10_000, often=True),
         drains("drain, results, unbatched", "redis", 20_000, results=True, shape="unbatched"),
         drains("drain, results, AOF everysec", "redis-aof", 60_000, results=True, ones=5_000),
         drains("drain, results, 1 ms away", "redis-1ms", 20_000, results=True),
         sleepers("redis"),
         Measure("2,000 naps, 100 at once", "redis", "naps", napping),
         waiting("redis"),
-        drains("drain, results", "sqlite", 60_000, results=True, ones=5_000),
+        drains("drain, results", "sqlite", 60_000, results=True, ones=5_000, often=True),
         drains("drain, no results", "sqlite", 60_000, results=False, ones=5_000),
         sleepers("sqlite"),
         waiting("sqlite"),

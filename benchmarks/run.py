@@ -16,11 +16,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import budget
+import growth
+import lifetimes
+import table
+
 from engines import ENGINES, Engine
 from measures import Figures, Measure, measures
-from servers import store
+from servers import Store, store
 
 RAW = Path(__file__).resolve().parent / "raw"
+QUICK = "bare loop,celery,huey"
 
 
 def about(**more: Any) -> dict[str, Any]:
@@ -45,34 +51,68 @@ def keep(name: str, figures: Any) -> None:
 
 
 def main(words: list[str]) -> int:
+    if words[:1] == ["growth"]:
+        return growth.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
+    if words[:1] == ["budget"]:
+        return budget.main(words[1:])
+    if words[:1] == ["table"]:
+        table.write(json.loads(Path(words[1]).read_text()))
+        return 0
     parser = argparse.ArgumentParser(prog="./dev bench")
     parser.add_argument("names", nargs="*", help="measures whose name or store contains one of these words")
     parser.add_argument("--quick", action="store_true", help="one small round: shows that it works, not how fast")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", help=f"some of: {', '.join(engine.name for engine in ENGINES)} (Sedano is always there)")
+    parser.add_argument("--table", action="store_true", help="write the figures into docs/benchmarks.md as well")
     options = parser.parse_args(words)
     rounds, scale = (1, 0.05) if options.quick else (options.rounds, 1.0)
-    wanted = {"sedano", *options.engines.split(",")} if options.engines else {engine.name for engine in ENGINES}
+    named = options.engines or (QUICK if options.quick else ",".join(engine.name for engine in ENGINES))
+    wanted = {"sedano", *named.split(",")}
     engines = [engine for engine in ENGINES if engine.name in wanted]
     known = about(engines={engine.name: engine.versions() for engine in engines}, rounds=rounds, scale=scale)
     print(json.dumps(known))
     started, kept = time.monotonic(), []
-    for measure in measures(scale):
+    for measure in [*measures(scale), *whole_lives()]:
         if options.names and not any(word in f"{measure.name} {measure.kind}" for word in options.names):
             continue
         taken = take(measure, [engine for engine in engines if measure.takes(engine)], rounds)
         kept.append({"measure": measure.name, "store": measure.kind, "figures": taken})
         show(measure, {engine: median_of(figures) for engine, figures in taken.items()})
     print(f"\n{time.monotonic() - started:.0f} s")
-    keep("bench", {"about": known, "measures": kept})
+    raw = {"about": known, "measures": kept}
+    keep("bench", raw)
+    if options.table:
+        table.write(raw)
+        print(f"the table is in {table.PAGE}")
     return 0
 
 
+def whole_lives() -> list[Measure]:
+    """Those of `lifetimes.py`."""
+
+    def delayed(engine: Engine, place: Store, folder: Path) -> Figures:
+        # In a quick run, too: of fewer calls nothing but noise would be seen.
+        return lifetimes.eta(engine, place, folder, int(100_000 * engine.share))
+
+    def killed(engine: Engine, place: Store, folder: Path) -> Figures:
+        return lifetimes.killed(engine, place, folder, 1_000)
+
+    pair = ("sedano", "celery")
+    return [
+        Measure("startup", "redis", "drain", lifetimes.startup, only=pair),
+        Measure("delayed calls", "redis", "drain", delayed, only=pair),
+        Measure("fleet killed", "redis", "tasks", killed, only=pair),
+    ]
+
+
 def take(measure: Measure, engines: list[Engine], rounds: int) -> dict[str, list[Figures]]:
-    """Each round takes every engine once, so that a bad minute of the machine is everybody's."""
+    """Each round takes every engine once, so that a bad minute of the machine is everybody's; after the first those only that
+    others are compared with most."""
     taken: dict[str, list[Figures]] = {}
-    for _ in range(rounds):
+    for number in range(rounds if measure.often else 1):
         for engine in engines:
+            if number and not engine.often:
+                continue
             with (
                 tempfile.TemporaryDirectory(prefix="sedano-bench-", ignore_cleanup_errors=True) as folder,
                 store(measure.kind, Path(folder)) as place,

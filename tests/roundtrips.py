@@ -19,7 +19,7 @@ class CountingRelay:
     """
 
     def __init__(self, server: Path) -> None:
-        self._server = server
+        self.server = server
         self._folder = Path(tempfile.mkdtemp(prefix="sedano-relay-"))
         self._path = self._folder / "relay.sock"
         self._listener = socket.socket(socket.AF_UNIX)
@@ -51,7 +51,10 @@ class CountingRelay:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.send(b".")
-        self._thread.join(10)
+        for client in list(self._spoke):  # one that does not read may hold up the thread
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        self._thread.join(60)
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
         self._stopped.close()
@@ -71,7 +74,7 @@ class CountingRelay:
     def _accept(self) -> None:
         client, _ = self._listener.accept()
         server = socket.socket(socket.AF_UNIX)
-        server.connect(str(self._server))
+        server.connect(str(self.server))
         self.connections += 1
         self._spoke[client], self._sent[client] = False, 0
         self._selector.register(client, selectors.EVENT_READ, (client, server, True))
@@ -88,7 +91,7 @@ class CountingRelay:
             data = b""
         if not data:
             for end in (client, server):
-                with contextlib.suppress(KeyError):
+                with contextlib.suppress(KeyError, ValueError):  # closed already
                     self._selector.unregister(end)
                 end.close()
             return

@@ -98,7 +98,7 @@ class RedisServer:
 
     def _answers(self) -> bool:
         try:
-            return self.command("PING") == b"PONG"
+            return bool(self.command("PING") == b"PONG")
         except (OSError, RedisError):
             return False
 

@@ -20,6 +20,9 @@ PYTHON = BIN / "python"
 # What the tests start for themselves, and the Debian package that brings it.
 PROGRAMS = {"redis": ("redis-server", "redis-server"), "strace": ("strace", "strace")}
 
+# The extras whose code is tested and type-checked here.
+EXTRAS = ("redis", "msgpack", "yaml", "auth", "pydantic", "brotli", "zstd")
+
 
 def say(text: str) -> None:
     print(f"dev: {text}", file=sys.stderr, flush=True)
@@ -101,9 +104,10 @@ def set_up(groups: Sequence[str] = (), extras: Sequence[str] = ()) -> None:
 
 def need_programs(without: Sequence[str]) -> None:
     """See that the programs the tests start are there; a missing one is installed, or named and fatal."""
-    unknown = set(without) - set(PROGRAMS) - {"celery"}
+    known = [*PROGRAMS, "celery", "frameworks"]
+    unknown = set(without) - set(known)
     if unknown:
-        fail(f"--without {', '.join(sorted(unknown))}: known are {', '.join([*PROGRAMS, 'celery'])}")
+        fail(f"--without {', '.join(sorted(unknown))}: known are {', '.join(known)}")
     for name, (program, package) in PROGRAMS.items():
         if name in without or shutil.which(program):
             continue
@@ -122,13 +126,13 @@ def demo(arguments: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Run the tests; `--all` adds the long ones, `--without redis|strace|celery` leaves a part out, the rest is pytest's."""
+    """Run the tests; `--all`: the long ones, faults, a soak too; `--without redis|celery|frameworks`; the rest is pytest's."""
     parser = argparse.ArgumentParser(prog="./dev test", add_help=False)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--without", action="append", default=[])
     known, rest = parser.parse_known_args(arguments)
     need_programs(known.without)
-    set_up(["test", "check"], ["redis"])
+    set_up(["test", "check"], EXTRAS)
     environment = {
         "SEDANO_WITHOUT": ",".join(known.without),
         "SEDANO_TEST_CACHE": os.environ.get("SEDANO_TEST_CACHE", str(VENV / "test-environments")),
@@ -137,17 +141,22 @@ def test(arguments: Sequence[str]) -> int:
         environment["SEDANO_LONG"] = "1"
     if known.without:
         say(f"left out on request: everything that needs {', '.join(known.without)}")
-    return run([PYTHON, "-m", "pytest", "-q", "-n", str(max(2, os.cpu_count() or 2)), *rest], **environment)
+    codes = [run([PYTHON, "-m", "pytest", "-q", "-n", str(max(2, os.cpu_count() or 2)), *rest], **environment)]
+    if known.all and not rest:
+        codes.append(run([PYTHON, "-m", "tests.faults.matrix", "--quick"], **environment))
+        codes.append(run([PYTHON, "-m", "tests.faults.soak", "--minutes", "10"], **environment))
+    return max(codes)
 
 
 def check(arguments: Sequence[str]) -> int:
     """Formatter, linter, both type checkers, the arrows between rooms."""
     del arguments
-    set_up(["test", "check"], ["redis"])
+    set_up(["test", "check"], EXTRAS)
     codes = [
         run([BIN / "ruff", "format", "--check", "."]),
         run([BIN / "ruff", "check", "."]),
         run([BIN / "mypy"]),
+        run([BIN / "mypy", "-p", "tests.faults.matrix", "-p", "tests.faults.soak"]),
         run([BIN / "pyright"]),
         run([BIN / "lint-imports", "--no-logo"]),
     ]
@@ -157,7 +166,7 @@ def check(arguments: Sequence[str]) -> int:
 def fix(arguments: Sequence[str]) -> int:
     """Format, and mend what the linter can mend."""
     del arguments
-    set_up(["test", "check"], ["redis"])
+    set_up(["test", "check"], EXTRAS)
     return max(run([BIN / "ruff", "format", "."]), run([BIN / "ruff", "check", "--fix", "."]))
 
 
@@ -169,13 +178,27 @@ def bench(arguments: Sequence[str]) -> int:
     return run([PYTHON, "benchmarks/run.py", *arguments], **environment)
 
 
+def faults(arguments: Sequence[str]) -> int:
+    """Run the fault matrix and write its tables into docs/reliability.md; `--quick`, `--store S`, `--fault F`."""
+    need_programs(["strace"])
+    set_up(["test"], ["redis"])
+    return run([PYTHON, "-m", "tests.faults.matrix", *arguments])
+
+
+def soak(arguments: Sequence[str]) -> int:
+    """Run mixed calls with a kill every few seconds for an hour; `--minutes M`, `--store S`."""
+    need_programs(["strace"])
+    set_up(["test"], ["redis"])
+    return run([PYTHON, "-m", "tests.faults.soak", *arguments])
+
+
 def docs(arguments: Sequence[str]) -> int:
     """Write the generated reference pages anew."""
     set_up()
     return run([PYTHON, "-m", "sedano.settings.reference", *arguments])
 
 
-CHORES = {"demo": demo, "test": test, "check": check, "fix": fix, "bench": bench, "docs": docs}
+CHORES = {"demo": demo, "test": test, "check": check, "fix": fix, "bench": bench, "faults": faults, "soak": soak, "docs": docs}
 
 
 def main(words: Sequence[str]) -> int:

@@ -3,6 +3,9 @@
 python sender.py fill TASK N M      N calls one after the other, then M in bulk where the engine has that (else likewise)
 python sender.py roundtrip N        a call and its result, one after the other
 python sender.py paced N RATE       N calls at RATE per second; each tells how long after its sending it began
+python sender.py later TASK N S     N calls that are due in S seconds, in bulk where the engine has that
+python sender.py later_one TASK N S the same, one after the other
+python sender.py due N RATE S       N calls, the first due in S seconds, RATE each second; each tells how late it began
 """
 
 import asyncio
@@ -78,6 +81,24 @@ async def paced(count, rate):
     return {"count": count}
 
 
+async def later(task, count, seconds, *, bulk):
+    before = clocks()
+    if bulk and app.send_many is not None:
+        await call(app.send_many(task, count, countdown=seconds))
+    else:
+        for _ in range(count):
+            await call(app.send_later(task, seconds))
+    return figures(count, before)
+
+
+async def due(count, rate, seconds):
+    first = time.monotonic() + seconds
+    for number in range(count):
+        when = first + number / rate
+        await call(app.send_later("late", max(0.0, when - time.monotonic()), when))
+    return {"ahead_s": first - time.monotonic()}
+
+
 async def main(words):
     if hasattr(app, "start"):
         await app.start()
@@ -86,6 +107,10 @@ async def main(words):
         done = await fill(words[1], int(words[2]), int(words[3]))
     elif what == "roundtrip":
         done = await roundtrip(int(words[1]))
+    elif what in ("later", "later_one"):
+        done = await later(words[1], int(words[2]), float(words[3]), bulk=what == "later")
+    elif what == "due":
+        done = await due(int(words[1]), float(words[2]), float(words[3]))
     else:
         done = await paced(int(words[1]), float(words[2]))
     if hasattr(app, "stop"):

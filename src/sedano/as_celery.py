@@ -36,12 +36,19 @@ CELERY: dict[str, str] = {
     "celery.app": "sedano.compat.celery_app",
     "celery.app.base": "sedano.app.base",
     "celery.app.control": "sedano.app.control",
+    "celery.app.log": "sedano.log",
     "celery.app.task": "sedano.app.task",
     "celery.app.registry": "sedano.app.registry",
-    "celery.canvas": "sedano.canvas",
+    "celery.canvas": "sedano.compat.celery_canvas",
+    "celery.concurrency": "sedano.compat.celery_concurrency",
+    "celery.concurrency.base": "sedano.compat.celery_concurrency",
     "celery.exceptions": "sedano.exceptions",
     "celery.result": "sedano.result",
     "celery.schedules": "sedano.schedules",
+    "celery.security": "sedano.compat.celery_security",
+    "celery.security.certificate": "sedano.app.security",
+    "celery.security.key": "sedano.app.security",
+    "celery.security.serialization": "sedano.app.security",
     "celery.signals": "sedano.signals",
     "celery.states": "sedano.states",
     "celery.utils": "sedano.compat.celery_utils",
@@ -51,10 +58,12 @@ CELERY: dict[str, str] = {
 
 KOMBU: dict[str, str] = {
     "kombu": "sedano.compat.kombu",
+    "kombu.compression": "sedano.compat.kombu_compression",
     "kombu.entity": "sedano.protocol.queues",
     "kombu.exceptions": "sedano.compat.kombu_exceptions",
     "kombu.serialization": "sedano.compat.kombu_serialization",
     "kombu.utils": "sedano.compat.kombu_utils",
+    "kombu.utils.json": "sedano.compat.kombu_json",
     "kombu.utils.uuid": "sedano.compat.kombu_utils",
 }
 

@@ -136,6 +136,8 @@ class LoggingProxy(io.TextIOBase):
             self.write(line)
 
     def flush(self) -> None:
+        if sys.is_finalizing():
+            return  # the interpreter flushes its streams last: where gevent or eventlet made the local, it is gone by then
         rest, self._local.rest = getattr(self._local, "rest", ""), ""
         if not getattr(self._local, "busy", False):
             self._say(rest)

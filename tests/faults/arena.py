@@ -14,6 +14,7 @@ import pytest
 
 from sedano import Sedano, states
 from sedano.exceptions import TimeoutError as ResultTimeout
+from sedano.testing import ledger
 from sedano.testing.faults import CrashAt
 from sedano.testing.ledger import Ledger
 from sedano.testing.node import Node
@@ -89,7 +90,9 @@ class Arena:
         try:
             value = result.get(timeout=max(0.01, timeout_s), propagate=False)
         except ResultTimeout:
-            return Outcome(result.state)
+            if (state := result.state) not in states.READY_STATES:
+                return Outcome(state)
+            value = result.get(propagate=False)  # it came just now
         return Outcome(result.state, type(value).__name__ if isinstance(value, BaseException) else None)
 
     def outcomes(self, patience_s: float = PATIENCE_S) -> dict[str, Outcome]:
@@ -123,27 +126,18 @@ def judge(arena: Arena, outcomes: dict[str, Outcome]) -> Verdict:
     lost: SUCCESS without an end in the ledger, or FAILURE by WorkerLostError of a late-ack call that is not poison.
     doubled: an attempt (call and retry number) of an early-ack call that started twice.
     """
-    starts, ends = arena.ledger.starts(), arena.ledger.ends()
-    verdict = Verdict()
-    for task_id, kind in arena.calls.items():
-        outcome = outcomes[task_id]
-        keys = [f"{task_id}:0", f"{task_id}:1"]
-        if outcome.state not in states.READY_STATES:
-            verdict.stuck.append(task_id)
-        elif outcome.state == states.SUCCESS:
-            if not any(ends[key] for key in keys):
-                verdict.lost.append(task_id)
-        elif kind == "die":
-            verdict.poisoned.append(task_id)
-        elif outcome.error == "WorkerLostError" and arena.acks == "early":
-            verdict.recorded.append(task_id)
-        else:
-            verdict.lost.append(task_id)
-        if arena.acks == "early" and any(starts[key] > 1 for key in keys):
-            verdict.doubled.append(task_id)
-        if any(starts[key] > ends[key] for key in keys):
-            verdict.interrupted.append(task_id)
-    return verdict
+    told = ledger.judge(
+        arena.ledger,
+        arena.calls,
+        {task_id: (outcome.state, outcome.error) for task_id, outcome in outcomes.items()},
+        lambda task_id: (f"{task_id}:0", f"{task_id}:1"),
+    )
+    is_early = arena.acks == "early"
+    failed = [call for call in arena.calls if outcomes[call].state in states.READY_STATES - {states.SUCCESS}]
+    poisoned = [task_id for task_id in failed if arena.calls[task_id] == "die"]
+    recorded = [task_id for task_id in failed if is_early and task_id in told.recorded_lost and task_id not in poisoned]
+    lost = [*told.lost, *(task_id for task_id in failed if task_id not in poisoned and task_id not in recorded)]
+    return Verdict(told.stuck, lost, told.repeated if is_early else [], recorded, told.interrupted, poisoned)
 
 
 def check(arena: Arena) -> Verdict:

@@ -33,12 +33,16 @@ class Producer:
         try:
             while not self._over.wait(self._pause_s):
                 try:
-                    task_id = self._run.send("work", 0.001, retry=False, **self._options)
+                    task_id = self.one()
                     self.accepted.append((time.monotonic(), task_id))
                 except OperationalError as exc:
                     self.errors.append(exc)
         except BaseException as exc:
             self.broken = exc
+
+    def one(self) -> str:
+        """Send one call; its id."""
+        return self._run.send("work", 0.001, retry=False, **self._options)
 
     def wait_for(self, count: int, timeout_s: float = 60.0) -> None:
         """Until `count` more calls are accepted."""

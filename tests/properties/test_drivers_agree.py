@@ -11,7 +11,7 @@ as a ghost. SEDANO_LONG=1 runs many more and longer scripts.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.contracts.stores import OpenStore, memory_store, redis_store, sqlite_store
 from tests.properties.agreement import Agreement
-from tests.properties.worlds import with_fields
+from tests.properties.worlds import TASKS, with_fields
 from tests.servers import RedisServer, redis_server
 
 from sedano.contracts import Delivery, Fate, Lease, Settlement, TurnReply
@@ -103,6 +103,9 @@ class _Sabotaged(MemoryBroker):
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
         return super().promote(queues, now - 5 if self.fault == "promoted late" else now, limit=limit)
 
+    def unpark(self, tasks: Collection[str], queues: Sequence[str], *, limit: int = 1000) -> int:
+        return super().unpark(TASKS if self.fault == "whatever is parked" else tasks, queues, limit=limit)
+
 
 def _requeued(tag: str) -> Settlement:
     return requeue(Delivery(tag, "", b"", None))
@@ -119,6 +122,7 @@ def _requeued(tag: str) -> Settlement:
         "unbegin keeps nothing",
         "the first is only reserved",
         "promoted late",
+        "whatever is parked",
     ],
 )
 def test_given_a_driver_with_a_fault_when_it_is_compared_then_some_script_finds_it(

@@ -12,6 +12,7 @@ from sedano.testing.contracts.harness import Slot, StoreUnderTest
 from sedano.testing.contracts.messages import chord_part, dead, outgoing, requeue, result, settlement
 
 QUEUES = ("a", "b", "c")
+TASKS = ("new.one", "new.two")
 GROUPS = ("g1", "g2")
 GROUP_SIZE = 3
 LEASE_LOST = "lease lost"
@@ -53,6 +54,12 @@ class World:
         self.operator.publish(
             [outgoing(queue, name, priority=priority, due=due) for name, due in zip(names, dues, strict=True)]
         )
+
+    def park(self, queue: str, name: str, task: str, priority: int, due: float) -> None:
+        self.operator.publish([with_fields(outgoing(queue, name, priority=priority, due=due), parked=task)])
+
+    def unpark(self, tasks: list[str], queues: list[str], limit: int) -> object:
+        return self.operator.unpark(tasks, queues, limit=limit)
 
     def put_junk(self, queue: str, name: str) -> None:
         self.store.put_raw(queue, name.encode())
@@ -135,6 +142,7 @@ class World:
         """Everything that can be seen from outside; `names` are calls whose results are asked for."""
         return {
             "depth": self.operator.depth(QUEUES),
+            "parked": self.operator.parked(QUEUES),
             "held": {record.owner: record.held for record in self.operator.leases()},
             "dead": [(letter.note.task_id, letter.queue) for letter in self.operator.dead_letters(limit=10_000)],
             "results": self.results.fetch(names),

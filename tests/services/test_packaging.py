@@ -37,6 +37,7 @@ def test_pip_install_compiles_nothing_and_brings_the_command_and_the_alias(tmp_p
     assert "sedano/py.typed" in names
     assert [name for name in names if name.endswith(".lua")]
     assert [name for name in names if name.endswith(".sql")]
+    assert [name for name in names if name.endswith("README.md.tpl")]
     # With a compiler that fails, everything must come as wheels.
     environment = {**os.environ, "CC": "/bin/false", "CXX": "/bin/false"}
     subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], env=environment, check=True, timeout=280)

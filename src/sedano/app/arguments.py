@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
 
+from sedano.app import late
+
 ArgumentCheck = Callable[..., Any]
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+# Flags of a code object that takes `*args`, `**kwargs`: of the language's data model, as `inspect` names them.
+_VARARGS, _VARKEYWORDS = 0x04, 0x08
 
 
 def _nothing() -> None:
@@ -28,10 +30,7 @@ def argument_check(function: Callable[..., Any], *, bound: bool) -> ArgumentChec
         header.__kwdefaults__ = function.__kwdefaults__
         check: ArgumentCheck = header
     else:
-        try:
-            check = inspect.signature(function).bind
-        except (TypeError, ValueError):  # a builtin that does not tell its parameters
-            return lambda *_args, **_kwargs: None
+        check = late.binder(function)
     if bound:
         task = object()
         return lambda *args, **kwargs: check(task, *args, **kwargs)
@@ -40,8 +39,8 @@ def argument_check(function: Callable[..., Any], *, bound: bool) -> ArgumentChec
 
 def _empty_code(code: CodeType, name: str) -> CodeType:
     count = code.co_argcount + code.co_kwonlyargcount
-    takes_rest = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
-    count += bool(takes_rest & inspect.CO_VARARGS) + bool(takes_rest & inspect.CO_VARKEYWORDS)
+    takes_rest = code.co_flags & (_VARARGS | _VARKEYWORDS)
+    count += bool(takes_rest & _VARARGS) + bool(takes_rest & _VARKEYWORDS)
     plain = _nothing.__code__
     return plain.replace(
         co_argcount=code.co_argcount,
@@ -49,50 +48,7 @@ def _empty_code(code: CodeType, name: str) -> CodeType:
         co_kwonlyargcount=code.co_kwonlyargcount,
         co_varnames=code.co_varnames[:count],
         co_nlocals=count,
-        co_flags=(plain.co_flags & ~(inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)) | takes_rest,
+        co_flags=(plain.co_flags & ~(_VARARGS | _VARKEYWORDS)) | takes_rest,
         co_name=name,
         co_qualname=name,
     )
-
-
-def takes_more_than_one(function: Callable[..., Any]) -> bool:
-    """Whether `function` can be called with two positional arguments: an errback of the form (request, exc, traceback)."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
-        return True
-    return sum(parameter.kind in _POSITIONAL for parameter in parameters) > 1
-
-
-def merge_changed(
-    function: Callable[..., Any],
-    old: tuple[Sequence[Any], Mapping[str, Any]],
-    new: tuple[Sequence[Any] | None, Mapping[str, Any] | None],
-) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Arguments of a retry that changes only one half of them: the other half is kept where it does not conflict."""
-    (old_args, old_kwargs), (args, kwargs) = old, new
-    if args is None and kwargs is None:
-        return old_args, old_kwargs
-    if args is not None and kwargs is not None:
-        return args, kwargs
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return (old_args if args is None else args), (old_kwargs if kwargs is None else kwargs)
-    if args is not None:
-        positional = [p for p in signature.parameters.values() if p.kind in _POSITIONAL]
-        given = {p.name for p in positional[: len(args)] if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD}
-        return args, {name: value for name, value in old_kwargs.items() if name not in given}
-    assert kwargs is not None
-    try:
-        kept = signature.bind_partial(*old_args)
-    except TypeError:  # the old arguments never fitted: the call itself will say so
-        return old_args, kwargs
-    rest = dict(kwargs)
-    for name in kwargs:
-        parameter = signature.parameters.get(name)
-        if name in kept.arguments and parameter is not None and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-            kept.arguments[name] = rest.pop(name)
-    return kept.args, {**kept.kwargs, **rest}

@@ -25,6 +25,7 @@ from sedano.exceptions import Ignore, Reject, Retry
 from sedano.log import get_logger
 
 logger = get_logger("celery.app.trace")
+OUR_FILES = {__file__}  # whose frames stand between the worker and the user's code
 
 
 class ExceptionInfo:
@@ -88,21 +89,31 @@ def run_attempt(task: Any, request: Context, args: Any, kwargs: Any, prepare: Pr
     token, running = push_request(task, request), current.push_task(task)
     attempt: Attempt | None = None
     try:
-        attempt = _run_body(task, plan, request, args, kwargs)
-        if prepare is not None:
-            attempt = _prepare(attempt, prepare)
-        _tell(task, plan, request, args, kwargs, attempt)
+        attempt = close_attempt(task, request, args, kwargs, _run_body(task, plan, request, args, kwargs), prepare)
         return attempt
     finally:
         try:
-            if signals.task_postrun.receivers:
-                retval, state = _shown(attempt)
-                signals.task_postrun.send(
-                    sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=retval, state=state
-                )
+            say_over(task, request, args, kwargs, attempt)
         finally:
             current.pop_task(running)
             pop_request(token)
+
+
+def close_attempt(task: Any, request: Context, args: Any, kwargs: Any, attempt: Attempt, prepare: Prepare | None) -> Attempt:
+    """What comes after the body: `prepare`, then hooks and signals of the outcome."""
+    if prepare is not None:
+        attempt = _prepare(attempt, prepare)
+    _tell(task, task.plan, request, args, kwargs, attempt)
+    return attempt
+
+
+def say_over(task: Any, request: Context, args: Any, kwargs: Any, attempt: Attempt | None) -> None:
+    """task_postrun; `attempt` None when the call was ended in the middle."""
+    if signals.task_postrun.receivers:
+        retval, state = _shown(attempt)
+        signals.task_postrun.send(
+            sender=task, task_id=request.id, task=task, args=args, kwargs=kwargs, retval=retval, state=state
+        )
 
 
 def fail_attempt(task: Any, request: Context, exc: BaseException, traceback: str | None = None) -> Attempt:
@@ -121,7 +132,7 @@ def fail_attempt(task: Any, request: Context, exc: BaseException, traceback: str
 def traceback_text(exc: BaseException) -> str:
     """The traceback of `exc` as Python prints it, which from here on begins with the user's frames."""
     tb = exc.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+    while tb is not None and tb.tb_frame.f_code.co_filename in OUR_FILES:
         tb = tb.tb_next
     # Without a frame of the user's (arguments that do not fit, say) ours is all that there is to show.
     if tb is not None:
@@ -140,19 +151,24 @@ def _run_body(task: Any, plan: Any, request: Context, args: Any, kwargs: Any) ->
         if type(value) is CoroutineType:
             value = late.run_coroutine(value)
         return Attempt(Outcome.SUCCESS, states.SUCCESS, value, runtime_s=time.monotonic() - start)
-    except Retry as exc:
+    except Exception as exc:  # the edge: what the user's code raised is the outcome
+        return raised_attempt(exc, time.monotonic() - start)
+
+
+def raised_attempt(exc: Exception, runtime_s: float) -> Attempt:
+    """The attempt whose body raised `exc`."""
+    if isinstance(exc, Retry):
         text = traceback_text(exc)
         info = ExceptionInfo(exc, text)
         return Attempt(
-            Outcome.RETRY, states.RETRY, exc=exc, traceback=text, einfo=info, runtime_s=time.monotonic() - start, retry=exc.sig
-        )
-    except Reject as exc:
-        return rejected_attempt(exc, time.monotonic() - start)
-    except Ignore as exc:
+            Outcome.RETRY, states.RETRY, exc=exc, traceback=text, einfo=info, runtime_s=runtime_s, retry=exc.sig
+        )  # fmt: skip
+    if isinstance(exc, Reject):
+        return rejected_attempt(exc, runtime_s)
+    if isinstance(exc, Ignore):
         info = ExceptionInfo(exc, traceback_text(exc), internal=True)
-        return Attempt(Outcome.IGNORED, states.IGNORED, exc=exc, einfo=info, runtime_s=time.monotonic() - start)
-    except Exception as exc:  # the edge: what the user's code raised is the outcome
-        return _failure(exc, time.monotonic() - start, traceback_text(exc))
+        return Attempt(Outcome.IGNORED, states.IGNORED, exc=exc, einfo=info, runtime_s=runtime_s)
+    return _failure(exc, runtime_s, traceback_text(exc))
 
 
 def _failure(exc: BaseException, runtime_s: float, text: str) -> Attempt:

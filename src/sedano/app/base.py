@@ -17,7 +17,7 @@ from sedano.app.amqp import AMQP
 from sedano.app.arguments import argument_check
 from sedano.app.bulk import SendsMany
 from sedano.app.configured import Configured, own_signal
-from sedano.app.connect import Stores
+from sedano.app.connect import Stores, preload
 from sedano.app.context import worker_call
 from sedano.app.control import Control, LamportClock
 from sedano.app.defining import BoundDecorator, Decorator
@@ -28,9 +28,10 @@ from sedano.app.sending import Sender
 from sedano.app.task import Task
 from sedano.app.terms import SendingTerms
 from sedano.app.wiring import Wiring
+from sedano.app.workflows import SendsWorkflows
 from sedano.canvas.signature import Signature, signature
 from sedano.exceptions import AlwaysEagerIgnored
-from sedano.result import AsyncResult
+from sedano.result import AsyncResult, GroupResult, ResultSet, bound_to
 from sedano.result.forking import on_fork
 from sedano.settings import CONFIG_MODULE
 from sedano.signals import import_modules
@@ -39,7 +40,7 @@ Q = ParamSpec("Q")
 T = TypeVar("T")
 
 
-class Celery(Configured, SendsMany):
+class Celery(Configured, SendsMany, SendsWorkflows):
     """An application: tasks, configuration, and where calls and results go.
 
     With no `broker`, the embedded store is used (see `home.py`); `backend` None keeps results only there. Keywords that are
@@ -163,6 +164,7 @@ class Celery(Configured, SendsMany):
         current.announce_app_finalized(self)
         for task in list(self.registry.values()):
             type(task).bind(self)
+        preload(self.conf, self.module_file)
         self.on_after_finalize.send(sender=self)
 
     @cached_property
@@ -262,6 +264,20 @@ class Celery(Configured, SendsMany):
         """Consume from these queues only."""
         self.amqp.queues.select(queues)
 
+    def setup_security(
+        self,
+        allowed_serializers: Iterable[str] | None = None,
+        key: str | None = None,
+        key_password: str | bytes | None = None,
+        cert: str | None = None,
+        store: str | None = None,
+        digest: str | None = None,
+        serializer: str = "json",
+    ) -> None:
+        """Sign what this process sends and demand signatures; see `security.py`. What is not given stands in the settings."""
+        setup = symbol_by_name("sedano.app.security:setup_security")
+        setup(allowed_serializers, key, key_password, cert, store, digest, serializer, app=self)
+
     @property
     def thread_oid(self) -> str:
         """Where answers to this thread would go: an id of its own per process and thread."""
@@ -293,6 +309,16 @@ class Celery(Configured, SendsMany):
     def AsyncResult(self, task_id: str, backend: Any = None, task_name: str | None = None, **kwargs: Any) -> AsyncResult[Any]:  # noqa: N802
         """The result of a call, bound to this app."""
         return AsyncResult(task_id, backend=backend, task_name=task_name, app=self, **kwargs)
+
+    @cached_property
+    def ResultSet(self) -> type[ResultSet]:  # noqa: N802
+        """The class, bound to this app."""
+        return bound_to(self, ResultSet)
+
+    @cached_property
+    def GroupResult(self) -> type[GroupResult]:  # noqa: N802
+        """The class, bound to this app: `app.GroupResult.restore(id)`."""
+        return bound_to(self, GroupResult)
 
     def connection(self, *args: Any, **kwargs: Any) -> Any:
         """Celery gives a Kombu connection here, which has no counterpart."""
@@ -371,9 +397,6 @@ _COMING = {
     "events": "task events",
     "log": "the worker's logging face",
     "Beat": "beat",
-    "GroupResult": "canvas",
-    "ResultSet": "canvas",
-    "setup_security": "signed messages",
     "pool": "Kombu's connections, which Sedano does without",
     "producer_pool": "Kombu's connections, which Sedano does without",
 }

@@ -9,6 +9,7 @@ from sedano.app import eager, late
 from sedano.app.batches import BatchBlock, Collected, Pace, open_batch, publish_all, publish_all_async
 from sedano.app.publishing import CallToSend, prepared
 from sedano.app.sending import MOST_BYTES
+from sedano.canvas import shapes
 from sedano.canvas.signature import Signature, merge
 from sedano.exceptions import NotAllSent
 from sedano.result import AsyncResult
@@ -106,8 +107,8 @@ def _call_of(app: Celery, call: BulkCall) -> CallToSend:
 
 def _of_signature(app: Celery, call: Mapping[str, Any]) -> CallToSend:
     signature = call if isinstance(call, Signature) else Signature.from_dict(call, app=app)
-    if signature.subtask_type is not None:
-        raise NotImplementedError(f"a {signature.subtask_type} cannot be sent yet: it comes with canvas")
+    if shapes.kind(signature) != "task":
+        raise TypeError(f"send_many takes single calls: apply the {shapes.kind(signature)} {signature!r} by itself")
     args, kwargs, options = merge(signature, None, None, None)
     return _of_task(app, getattr(signature, "_type", None) or signature.task, args, kwargs, options)
 

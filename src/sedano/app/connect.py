@@ -6,14 +6,17 @@ store only beside an embedded broker; with any other broker they are off unless 
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import importlib
+import os
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 from sedano.app import urls
 from sedano.app.home import DATABASE, make_folder, store_folder
@@ -24,19 +27,24 @@ from sedano.contracts.opening import OpenOptions
 from sedano.contracts.results import Results
 from sedano.exceptions import ImproperlyConfigured, UnknownStore
 from sedano.log import get_logger, redact_url
+from sedano.nearest import hint
 
 logger = get_logger(__name__)
 
+REDIS = "sedano.drivers.redis"
 # URL scheme -> driver package. A driver is imported when a URL of its scheme is opened.
 DRIVERS: Mapping[str, str] = {
     "memory": "sedano.drivers.memory",
     "cache+memory": "sedano.drivers.memory",
     "sqlite": "sedano.drivers.sqlite",
-    "redis": "sedano.drivers.redis",
-    "rediss": "sedano.drivers.redis",
-    "redis+socket": "sedano.drivers.redis",
-    "unix": "sedano.drivers.redis",
-    "sentinel": "sedano.drivers.redis",
+    "redis": REDIS,
+    "rediss": REDIS,
+    "redis+socket": REDIS,
+    "unix": REDIS,
+    "socket": REDIS,
+    "valkey": REDIS,
+    "valkeys": REDIS,
+    "sentinel": REDIS,
 }
 # What a driver needs besides Sedano itself: module that is missing -> extra that brings it.
 EXTRAS: Mapping[str, str] = {"redis": "redis", "hiredis": "redis"}
@@ -56,11 +64,26 @@ COMING: Mapping[str, str] = {
     "zookeeper": "kombu",
     "mongodb": "kombu",
     "gcpubsub": "kombu",
+    "sqlalchemy": "kombu",
+    "sqla": "kombu",
+    "slmq": "kombu",
+    "qpid": "kombu",
+    "consul": "kombu",
+    "etcd": "kombu",
+    "azurestoragequeues": "kombu",
+    "azureservicebus": "kombu",
+    "pyro": "kombu",
+    "pgmq": "kombu",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Stores:
+# A child that is forked while another thread imports finds the module locked for ever: a fork waits for the end of an import.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
+
+
+class Stores(msgspec.Struct, frozen=True):
     """Which stores an app uses, as plain values: `app.stores`.
 
     `broker_url` is for consuming, `write_url` for publishing (the same unless broker_read_url / broker_write_url differ).
@@ -72,8 +95,8 @@ class Stores:
     write_url: str
     results_url: str | None
     embedded: Path | None
-    options: OpenOptions = field(default_factory=OpenOptions)
-    results_options: OpenOptions = field(default_factory=OpenOptions)
+    options: OpenOptions = msgspec.field(default_factory=OpenOptions)
+    results_options: OpenOptions = msgspec.field(default_factory=OpenOptions)
 
     def __repr__(self) -> str:
         urls = ", ".join(f"{name}={redact_url(url or 'off')}" for name, url in self._urls().items())
@@ -81,6 +104,11 @@ class Stores:
 
     def _urls(self) -> dict[str, str | None]:
         return {"broker": self.broker_url, "write": self.write_url, "results": self.results_url}
+
+    @property
+    def speaks_celery(self) -> bool:
+        """Whether Celery workers may consume from the same queues."""
+        return DRIVERS[scheme_of(self.broker_url)] == REDIS
 
     @property
     def shared_results(self) -> bool:
@@ -91,7 +119,7 @@ class Stores:
         """A connection for consuming, or for publishing. Raises ImproperlyConfigured when the driver refuses the URL."""
         url = self.write_url if write else self.broker_url
         shared = self.results_url if self.results_url is not None and _share(url, self.results_url) else None
-        broker: Broker = self._driver(url).open_broker(url, replace(self.options, results_url=shared))
+        broker: Broker = self._driver(url).open_broker(url, msgspec.structs.replace(self.options, results_url=shared))
         return broker
 
     def open_results(self) -> Results:
@@ -144,7 +172,8 @@ def load_driver(url: str) -> ModuleType:
     """The driver package for `url`. Raises ImproperlyConfigured naming the extra when its client library is missing."""
     package = DRIVERS[scheme_of(url)]
     try:
-        return importlib.import_module(package)
+        with _importing:
+            return importlib.import_module(package)
     except ModuleNotFoundError as exc:
         extra = EXTRAS.get((exc.name or "").partition(".")[0])
         if extra is None:
@@ -152,6 +181,17 @@ def load_driver(url: str) -> ModuleType:
         raise ImproperlyConfigured(
             f'{redact_url(url)} needs the package {exc.name!r}, which is not installed: pip install "sedano[{extra}]"'
         ) from exc
+
+
+def preload(conf: Any, module_file: str | None) -> None:
+    """Import the drivers that `conf` names, so that a web server which forks has them in its children, and none of its
+    threads imports one later. What is wrong with a URL is said by whoever uses it."""
+    with contextlib.suppress(ImproperlyConfigured):
+        stores = stores_of(conf, module_file)
+        for url in (stores.write_url, stores.broker_url, stores.results_url):
+            if url is not None:
+                with contextlib.suppress(ImproperlyConfigured):
+                    load_driver(url)
 
 
 def scheme_of(url: str) -> str:
@@ -185,9 +225,8 @@ def _unknown(scheme: str, setting: str, shown: str) -> str:
     if scheme in COMING:
         later = f"{scheme}:// comes with the {COMING[scheme]} driver, which is not built yet"
         return f"{setting}={shown!r}: {later}. Supported now: {known}"
-    near = difflib.get_close_matches(scheme, DRIVERS, n=1)
-    hint = f" Did you mean {near[0]}://?" if near else ""
-    return f"{setting}={shown!r}: there is no driver for {scheme}://.{hint} Supported: {known}"
+    meant = hint(scheme, DRIVERS, "{}://")
+    return f"{setting}={shown!r}: there is no driver for {scheme}://.{meant} Supported: {known}"
 
 
 def _options(conf: Any, *, for_results: bool) -> OpenOptions:
@@ -203,7 +242,7 @@ def _options(conf: Any, *, for_results: bool) -> OpenOptions:
     if not for_results:
         return options
     connect_s = read("redis_socket_connect_timeout")
-    return replace(
+    return msgspec.structs.replace(
         options,
         ssl=read("redis_backend_use_ssl") or False,
         connect_timeout_s=options.connect_timeout_s if connect_s is None else connect_s,

@@ -7,12 +7,12 @@ costs one variable each way.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sedano.protocol.call import Body, Call
+from sedano.protocol.call import Body, Call, Embed
 
 # Headers that a message of ours or Celery's has anyway: whatever else stands beside them is the user's own.
 # fmt: off
@@ -57,6 +57,7 @@ class Context:
     pending_retries: list[Any] | None = None  # signatures of `retry(throw=False)`: they go out with the settlement
     properties: dict[str, Any] | None = None
     replaced_task_nesting: int = 0
+    replacement: Any = None  # the signature of `replace()`: it goes out with the settlement
     reply_to: str | None = None
     retries: int = 0
     root_id: str | None = None
@@ -144,11 +145,76 @@ def context_of(call: Call, body: Body, *, hostname: str | None, redelivered: boo
 
     The sender's own headers are attributes too, as in Celery: `request.tenant` beside `request.headers["tenant"]`.
     """
+    source = call, body, hostname, redelivered
+    if KNOWN_HEADERS.issuperset(call.headers):
+        return LateContext(source)
+    request = Context.__new__(Context)
+    request.__dict__ = _values(source)
+    return request
+
+
+_Source = tuple[Call, Body, str | None, bool]
+
+
+class LateContext(Context):
+    """The request of a delivered call. Most tasks never look at it, so most of it is made at the first look.
+
+    What the worker asks of every request is there at once.
+    """
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: _Source) -> None:
+        self._source: _Source | None = source
+        embed = source[1].embed
+        own = _dict_of(self)
+        own["id"] = source[0].id
+        own["called_directly"] = False
+        own["callbacks"] = embed.callbacks
+        own["chain"] = embed.chain
+        own["chord"] = embed.chord
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Everything, for `vars(request)` and whoever else takes it apart."""
+        return self.complete()
+
+    def complete(self) -> dict[str, Any]:
+        """Make all values; those that were set meanwhile stay."""
+        values = _dict_of(self)
+        source = self._source
+        if source is not None:
+            for name, value in _values(source).items():
+                values.setdefault(name, value)
+            self._source = None
+        return values
+
+    def __reduce__(self) -> tuple[type[Context], tuple[dict[str, Any]]]:
+        return Context, (dict(self.complete()),)
+
+
+class _Late:
+    """An attribute of a `LateContext` that is not made yet: no data descriptor, what stands in the instance hides it."""
+
+    __slots__ = ("_default", "_name")
+
+    def __init__(self, name: str, default: Any) -> None:
+        self._name, self._default = name, default
+
+    def __get__(self, request: LateContext | None, owner: type) -> Any:
+        return self._default if request is None else request.complete().get(self._name, self._default)
+
+
+_dict_of: Callable[[Context], dict[str, Any]] = Context.__dict__["__dict__"].__get__
+
+
+def _values(source: _Source) -> dict[str, Any]:
+    """The attributes of a request by name."""
+    call, body, hostname, redelivered = source
     headers = call.headers
     own = headers.keys() - KNOWN_HEADERS
     info = call.delivery_info
     embed = body.embed
-    request = Context.__new__(Context)
     values: dict[str, Any] = {
         "id": call.id,
         "task": call.task,
@@ -194,12 +260,20 @@ def context_of(call: Call, body: Body, *, hostname: str | None, redelivered: boo
     for name in own:
         if not hasattr(Context, name):  # a header must not stand in for what we say about the call
             values.setdefault(name, headers[name])
-    request.__dict__ = values
-    return request
+    return values
+
+
+for _name in _values((Call("", "", ignore_result=True), Body((), {}, Embed()), None, False)):
+    setattr(LateContext, _name, _Late(_name, getattr(Context, _name, None)))
 
 
 def _iso(time_s: float | None) -> str | None:
     return None if time_s is None else datetime.fromtimestamp(time_s, UTC).isoformat()
+
+
+def children_of(request: Context) -> list[Any] | None:
+    """The results of what `request` has sent, None or [] when it has sent nothing; looking makes nothing."""
+    return request._children  # pyright: ignore[reportPrivateUsage]  # of this very module
 
 
 def ignores_result(task: Any, request: Context) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal as signals
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -132,6 +131,7 @@ class Control:
             clock=clock,
             expires=SYSTEM_CLOCK.wall() + wait_s if oid is not None else 0.0,
             exchange=mailbox,
+            serializer=self.app.conf.typed("task_serializer"),
         )
 
     def _collect(self, mailbox: Any, wait_s: float, wanted: int | None, callback: Any) -> list[dict[str, Any]]:
@@ -204,6 +204,8 @@ def signal_name(signal: Any) -> str:
     """ "SIGTERM" for None, 15, "TERM", "SIGTERM" or signal.SIGTERM. Raises ValueError for what is no signal."""
     if signal is None:
         return "SIGTERM"
+    import signal as signals  # noqa: PLC0415 - makes four enums, which no plain import of Sedano has to pay for
+
     if isinstance(signal, int):
         return signals.Signals(signal).name
     name = str(signal).upper()

@@ -7,11 +7,15 @@ import contextlib
 import contextvars
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 _threads = threading.local()
 _left_to_the_parent: list[Any] = []
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+run_elsewhere: Callable[[Run, Coroutine[Any, Any, Any]], Any] | None = None
+"""Set in a process of greenlets, which share a thread and with it asyncio's idea of the running loop: calls `run(coroutine)` in
+another thread."""
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -20,11 +24,19 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     In a thread whose loop is running (eager mode inside a server), it runs in a thread of its own, and this one waits. An
     exception that hits the loop itself, such as a soft time limit, cancels the coroutine, lets it clean up, and is raised.
     """
+    if run_elsewhere is not None:
+        context = contextvars.copy_context()
+        return run_elsewhere(lambda started: context.run(_run_here, started), coroutine)
+    # Not inside an `except`: what the coroutine raises would carry that exception as its context.
+    return _run_beside(coroutine) if _is_loop_running() else _run_here(coroutine)
+
+
+def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _run_here(coroutine)
-    return _run_beside(coroutine)
+        return False
+    return True
 
 
 def _run_here(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -7,13 +7,13 @@ from the beginning, and decorating reads no configuration.
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from sedano import current
 from sedano.app.arguments import argument_check
+from sedano.app.finding import symbol_by_name
 from sedano.app.options import check_task_options
 from sedano.app.retrying import add_autoretry
 from sedano.app.task import Task
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Q = ParamSpec("Q")
 T = TypeVar("T")
+
+_MODELS = "sedano.app.models:Models"  # looked for when a task asks for it
 
 
 class Decorator(Protocol):
@@ -74,8 +76,6 @@ class PendingTask(Task):
 
 def decorate(app: Celery, args: Sequence[Any], options: dict[str, Any]) -> Any:
     """What `app.task(*args, **options)` returns: a task, or a decorator that makes one."""
-    if options.get("pydantic"):
-        raise NotImplementedError("@app.task(pydantic=True) comes with a later release: validate the arguments inside for now")
     if len(args) > 1:
         raise TypeError("@app.task() takes one function; options are given by name: @app.task(name=..., bind=True)")
     if args and not callable(args[0]):
@@ -155,7 +155,7 @@ def make_task(app: Celery, function: Callable[..., Any], options: Mapping[str, A
 
 def register(app: Celery, task: Any, options: Mapping[str, Any]) -> Any:
     """Add a task of a class (or an instance of one); a task of that name is replaced, with a warning."""
-    task = task() if inspect.isclass(task) else task
+    task = task() if isinstance(task, type) else task
     kind = type(task)
     if not task.name:
         task.name = app.gen_task_name(kind.__name__, kind.__module__)
@@ -174,7 +174,9 @@ def _class_of(
 ) -> Any:
     base = base if base is not None else app.Task
     check_task_options(name, options, base)
-    run: Any = function if takes_self else staticmethod(function)
+    models = symbol_by_name(_MODELS)(app, name, function, options, bound=takes_self) if options.get("pydantic") else None
+    body = function if models is None else models.wrap()
+    run: Any = body if takes_self else staticmethod(body)
     attributes = {
         "_app": app,
         "name": name,
@@ -188,6 +190,7 @@ def _class_of(
         "__header__": staticmethod(argument_check(function, bound=takes_self)),
         "__wrapped__": run,
         "_function": staticmethod(function),
+        "_dump_arguments": None if models is None else staticmethod(models.dump_arguments),
     }
     own = {key: value for key, value in options.items() if key not in ("shared", "lazy", "filter")}
     backend = own.pop("backend", None)

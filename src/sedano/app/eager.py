@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sedano import states
 from sedano.app.attempt import Attempt, run_attempt
@@ -13,7 +14,7 @@ from sedano.app.drafts import hostname
 from sedano.app.followups import call_errbacks
 from sedano.app.messages import plain_list
 from sedano.app.options import check_call_options
-from sedano.canvas.plan import Send, after_failure, after_success
+from sedano.canvas.plan import Planner, after_failure, after_success
 from sedano.canvas.signature import Signature
 from sedano.exceptions import Retry
 from sedano.log import get_logger
@@ -28,12 +29,11 @@ if TYPE_CHECKING:
 logger = get_logger("celery.app.trace")
 
 
-@dataclass(slots=True)
-class EagerCall:
+class EagerCall(msgspec.Struct):
     """The arguments of `Task.apply`."""
 
     args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
     link: Any = None
     link_error: Any = None
     task_id: str | None = None
@@ -42,7 +42,7 @@ class EagerCall:
     logfile: str | None = None
     loglevel: int | None = None
     headers: Mapping[str, Any] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def apply(task: Any, call: EagerCall) -> Any:
@@ -160,18 +160,21 @@ def _store(task: Any, request: Context, attempt: Attempt) -> None:
 def _send_links(task: Any, request: Context, attempt: Attempt) -> None:
     """Callbacks and errbacks: run here too under `task_always_eager`, sent otherwise."""
     task_id, root_id = request.id or "", request.root_id
-    sends: list[Send] = []
+    planner = Planner(new_id, task.app.thread_oid)
     if attempt.state == states.SUCCESS and request.callbacks:
-        sends = after_success(
+        after_success(
+            planner,
             attempt.value,
             task_id=task_id,
             root_id=root_id,
             callbacks=request.callbacks,
             chain=None,
             priority=None,
-            new_id=new_id,
         )
     elif attempt.state == states.FAILURE and request.errbacks:
-        sends = after_failure(call_errbacks(task, request, attempt), task_id=task_id, root_id=root_id, new_id=new_id)
-    for send in sends:
-        Signature.from_dict(send.signature, app=task.app).apply_async(send.args, **send.options)
+        to_send = call_errbacks(task.app, request, attempt.exc, attempt.traceback)
+        after_failure(planner, to_send, task_id=task_id, root_id=root_id)
+    if planner.plan.chords:
+        task.backend.start_chords(planner.plan.sizes())
+    for send in planner.plan.sends:
+        Signature.from_dict(send.signature, app=task.app).apply_async(send.args, send.kwargs, **send.options)

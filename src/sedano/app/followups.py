@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from sedano import states
-from sedano.app.arguments import takes_more_than_one
+from sedano.app import late
 from sedano.app.attempt import Attempt, fail_attempt, rejected_attempt, traceback_text
 from sedano.app.context import Context, running
 from sedano.app.drafts import Draft
 from sedano.app.messages import announce, announced, draft_signature
-from sedano.canvas.plan import Send, after_failure, after_success, failed_with
+from sedano.canvas.plan import ChordStart, Doomed, Planner, after_failure, after_success, doomed
 from sedano.canvas.signature import Signature
 from sedano.contracts.settlement import Outgoing
 from sedano.exceptions import Reject
@@ -27,14 +27,15 @@ class Followups(msgspec.Struct):
     """`attempt` is the one given, or what it became because something that had to go out cannot be sent: a SUCCESS then is a
     FAILURE, a RETRY a REJECTED.
 
-    `messages_out` belong into the settlement, in this order, and `children` (result tuples) into the stored record.
-    `failed_steps` are ids of the later steps of a chain whose step failed: they get the same FAILURE.
+    `messages_out` belong into the settlement, in this order, with the `chords` that start with them, and `children` (result
+    tuples) into the stored record. What is `doomed`, the later steps of a chain whose step failed, gets the same FAILURE.
     """
 
     attempt: Attempt
     messages_out: tuple[Outgoing, ...] = ()
     children: list[Any] | None = None
-    failed_steps: tuple[str, ...] = ()
+    chords: tuple[ChordStart, ...] = ()
+    doomed: Doomed = Doomed()
 
 
 def followups(task: Any, request: Context, attempt: Attempt) -> Followups:
@@ -67,23 +68,27 @@ def unsendable(task: Any, request: Context, attempt: Attempt, exc: Exception) ->
 
 
 def build_followups(task: Any, request: Context, attempt: Attempt) -> Followups:
-    """As `followups`, inside the request and raising what makes a message impossible: EncodeError, QueueNotFound, TypeError,
-    NotImplementedError for a step that comes with canvas."""
+    """As `followups`, inside the request and raising what makes a message impossible: EncodeError, QueueNotFound, TypeError."""
     out = [_retry(task, signature) for signature in request.pending_retries or ()]
-    failed: Sequence[str] = ()
+    planner, failed = Planner(new_id, task.app.thread_oid), Doomed()
     if attempt.state == states.SUCCESS:
         if request.callbacks or request.chain:
-            out += _success(task, request, attempt)
+            _success(planner, task, request, attempt)
     elif attempt.state == states.RETRY:
         if attempt.retry is not None:
             out.append(_retry(task, attempt.retry))
+    elif attempt.state == states.IGNORED:
+        if request.replacement is not None:
+            _replace(planner, request)
     elif attempt.state == states.FAILURE or (attempt.state == states.REJECTED and not attempt.requeue):
-        failed = failed_with(request.chain)
+        failed = doomed(request.chain)
         if request.errbacks and attempt.state == states.FAILURE:
-            to_send = call_errbacks(task, request, attempt)
-            sends = after_failure(to_send, task_id=request.id or "", root_id=request.root_id, new_id=new_id)
-            out += _send(task, sends)
-    return Followups(attempt, tuple(out), _children(request), tuple(failed))
+            to_send = call_errbacks(task.app, request, attempt.exc, attempt.traceback)
+            after_failure(planner, to_send, task_id=request.id or "", root_id=request.root_id)
+    out += messages_of(task.app, planner)
+    for child in planner.plan.children:
+        task.add_trail(child)
+    return Followups(attempt, tuple(out), _children(request), tuple(planner.plan.chords), failed)
 
 
 def _children(request: Context) -> list[Any] | None:
@@ -91,37 +96,32 @@ def _children(request: Context) -> list[Any] | None:
     return [child.as_tuple() for child in children] if children else None
 
 
-def _success(task: Any, request: Context, attempt: Attempt) -> list[Outgoing]:
-    app = task.app
-    inherits = app.terms.inherit_priority
-    sends = after_success(
+def _success(planner: Planner, task: Any, request: Context, attempt: Attempt) -> None:
+    inherits = task.app.terms.inherit_priority
+    after_success(
+        planner,
         attempt.value,
         task_id=request.id or "",
         root_id=request.root_id,
         callbacks=request.callbacks,
         chain=request.chain,
         priority=(request.delivery_info or {}).get("priority") if inherits else None,
-        new_id=new_id,
     )
-    return _send(task, sends)
 
 
-def _send(task: Any, sends: Sequence[Send]) -> list[Outgoing]:
-    """Messages for `sends`; their results become children of the running call, a group as one child."""
-    out: list[Outgoing] = []
-    groups: dict[str, list[Any]] = {}
-    for send in sends:
-        made = draft_signature(task.app, send.signature, args=send.args, **send.options)
-        out.append(_outgoing(made))
-        result = task.app.AsyncResult(made.task_id)
-        if send.group_id is None:
-            task.add_trail(result)
-        else:
-            if send.group_id not in groups:
-                groups[send.group_id] = []
-                task.add_trail(_GroupChild(send.group_id, groups[send.group_id]))
-            groups[send.group_id].append(result)
-    return out
+def _replace(planner: Planner, request: Context) -> None:
+    """What stands in the place of the call is its child's equal, not its child."""
+    options = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    planner.start(request.replacement, options=options)
+    planner.plan.children.clear()
+
+
+def messages_of(app: Any, planner: Planner) -> list[Outgoing]:
+    """The messages for what `planner` has planned."""
+    return [
+        _outgoing(draft_signature(app, send.signature, args=send.args, kwargs=send.kwargs, **send.options))
+        for send in planner.plan.sends
+    ]
 
 
 def _outgoing(made: Draft, *, due: float | None = None) -> Outgoing:
@@ -136,31 +136,25 @@ def _retry(task: Any, signature: Mapping[str, Any]) -> Outgoing:
     return _outgoing(made, due=made.eta_s)
 
 
-def call_errbacks(task: Any, request: Context, attempt: Attempt) -> list[Any]:
+def call_errbacks(app: Any, request: Context, exc: BaseException | None, traceback: str | None) -> list[Any]:
     """Call the errbacks that take (request, exc, traceback) and are registered here; the others, which are to be sent."""
     to_send: list[Any] = []
     for errback in request.errbacks or ():
-        known = task.app.tasks.get(errback["task"])
-        if known is None or not _is_called_here(known):
+        known = app.tasks.get(errback["task"])
+        if known is None or not _is_called_here(known, errback):
             to_send.append(errback)
             continue
         try:
-            Signature.from_dict(errback, app=task.app)(request, attempt.exc, attempt.traceback)
-        except Exception as exc:  # the call has failed already; an errback that fails too only has itself to report
-            logger.exception("Failed to call errback %s of %s[%s]: %r", errback["task"], task.name, request.id, exc)
+            Signature.from_dict(errback, app=app)(request, exc, traceback)
+        except Exception as failed:  # the call has failed already; an errback that fails too only has itself to report
+            logger.exception("Failed to call errback %s of %s[%s]: %r", errback["task"], request.task, request.id, failed)
     return to_send
 
 
-def _is_called_here(errback: Any) -> bool:
-    """Celery's rule: a function with the decorator, not bound, that takes more than one argument."""
-    return bool(hasattr(errback, "__header__") and not errback.takes_self and takes_more_than_one(errback.run))
-
-
-class _GroupChild:
-    """A group among the children of a call: only its result tuple is needed."""
-
-    def __init__(self, group_id: str, results: list[Any]) -> None:
-        self._group_id, self._results = group_id, results
-
-    def as_tuple(self) -> tuple[Any, list[Any]]:
-        return (self._group_id, None), [result.as_tuple() for result in self._results]
+def _is_called_here(task: Any, errback: Mapping[str, Any]) -> bool:
+    """Celery's rule: a function with the decorator, not bound, that takes more than one argument beside those that it has."""
+    if not hasattr(task, "__header__") or task.takes_self:
+        return False
+    if errback.get("immutable"):
+        return late.takes_more_than_one(task.run)
+    return late.takes_more_than_one(task.run, errback.get("args") or (), errback.get("kwargs"))

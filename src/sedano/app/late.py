@@ -93,6 +93,42 @@ async def in_thread(function: Any, *args: Any) -> Any:
     return await importlib.import_module("asyncio").to_thread(function, *args)
 
 
+# -- functions ------------------------------------------------------------------------------------------------------------
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """As `inspect.iscoroutinefunction`."""
+    answer: bool = importlib.import_module("inspect").iscoroutinefunction(function)
+    return answer
+
+
+def merge_changed(
+    function: Any, old: tuple[Sequence[Any], Mapping[str, Any]], new: tuple[Sequence[Any] | None, Mapping[str, Any] | None]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """See `parameters.py`."""
+    merged: tuple[Sequence[Any], Mapping[str, Any]] = importlib.import_module("sedano.app.parameters").merge_changed(
+        function, old, new
+    )
+    return merged
+
+
+def takes_more_than_one(function: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> bool:
+    """See `parameters.py`."""
+    answer: bool = importlib.import_module("sedano.app.parameters").takes_more_than_one(function, args, kwargs)
+    return answer
+
+
+def binder(function: Any) -> Any:
+    """See `parameters.py`."""
+    return importlib.import_module("sedano.app.parameters").binder(function)
+
+
+def randrange(stop: int) -> int:
+    """As `random.randrange`."""
+    number: int = importlib.import_module("random").randrange(stop)
+    return number
+
+
 # -- frameworks -----------------------------------------------------------------------------------------------------------
 
 

@@ -114,15 +114,21 @@ def draft(
     return made
 
 
-def draft_signature(app: Celery, signature: Mapping[str, Any], *, args: Sequence[Any] = (), **options: Any) -> Draft:
-    """As `draft` for a signature (a map); `args` go before its own unless it is immutable, `options` over its own.
+def draft_signature(
+    app: Celery,
+    signature: Mapping[str, Any],
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Draft:
+    """As `draft` for the signature of one call (a map); `args` go before its own unless it is immutable, `kwargs` and `options`
+    over its own.
 
     The options of a task that is registered here stand below the signature's, as when it is applied.
     """
-    if signature.get("subtask_type") is not None:
-        raise NotImplementedError(f"a {signature['subtask_type']} as a step or callback comes with canvas")
     name = signature["task"]
-    all_args, all_kwargs, all_options = merge(signature, args, None, options)
+    all_args, all_kwargs, all_options = merge(signature, args, kwargs, options)
     task = app.tasks.get(name)
     if task is not None:
         own = task._exec_options()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from sedano.nearest import hint, nearest
 
 # fmt: off
 DECORATOR_OPTIONS = frozenset({
@@ -41,10 +42,11 @@ PROPERTY_OPTIONS = frozenset({
     "expiration", "mandatory", "immediate",
 })
 
-# ... and what only means something to Kombu's objects, or is what a broker noted on an earlier delivery.
+# ... and what only means something to Kombu's objects, is what a broker noted on an earlier delivery, or is for `apply` when
+# the call runs here (`task_always_eager`).
 IGNORED_OPTIONS = frozenset({
     "producer", "publisher", "connection", "declare", "timeout", "confirm_timeout", "event_dispatcher", "redelivered",
-    "consumer_tag", "delivery_tag", "is_eager", "chord_size",
+    "consumer_tag", "delivery_tag", "is_eager", "chord_size", "throw", "logfile", "loglevel",
 })
 # fmt: on
 
@@ -56,7 +58,7 @@ def check_call_options(names: Iterable[str], stamps: Collection[str] = ()) -> No
     for name in names:
         if name not in KNOWN_CALL_OPTIONS and name not in stamps:
             raise TypeError(
-                f"apply_async() got an unknown option {name!r}.{_hint(name, CALL_OPTIONS | PROPERTY_OPTIONS)}"
+                f"apply_async() got an unknown option {name!r}.{hint(name, CALL_OPTIONS | PROPERTY_OPTIONS)}"
                 " Arguments of the task go into args=(...) and kwargs={...}."
             )
 
@@ -102,14 +104,9 @@ def check_task_options(task: str, names: Iterable[str], base: type) -> None:
     for name in names:
         if name in known or hasattr(base, name):
             continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if near:
+        near = nearest(name, known, cutoff=0.8)
+        if near is not None:
             raise TypeError(
-                f"task {task!r} got an unknown option {name!r}. Did you mean {near[0]!r}?"
+                f"task {task!r} got an unknown option {name!r}. Did you mean {near!r}?"
                 f" (To keep {name!r} as an attribute of your own, declare it on the task's base class.)"
             )
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from inspect import iscoroutinefunction
 from typing import Any
+
+import msgspec
+
+from sedano.app.functions import is_coroutine_function
 
 HOOKS = ("before_start", "on_success", "on_failure", "on_retry", "after_return")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPlan:
+class TaskPlan(msgspec.Struct, frozen=True):
     """`direct`: `run` may be called without going through an overridden `__call__`. `is_coroutine`: `run` is `async def`.
     Hooks are None unless the task overrides them.
     """
@@ -34,4 +35,4 @@ def plan_of(task: Any, base: type) -> TaskPlan:
         return getattr(task, name) if own else None
 
     direct = kind.__call__ is base.__call__
-    return TaskPlan(direct, iscoroutinefunction(task.run), *(hook(name) for name in HOOKS))
+    return TaskPlan(direct, is_coroutine_function(task.run), *(hook(name) for name in HOOKS))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sedano.app import late
 from sedano.app.batches import Collected, add_to_parent, open_batch
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 
-@dataclass(slots=True)
-class CallToSend:
+class CallToSend(msgspec.Struct):
     """A call whose options are merged: `name`, its arguments, and the options of `apply_async`."""
 
     name: str

@@ -7,22 +7,21 @@ the attempt, so that the retry and the end of the attempt are one step.
 from __future__ import annotations
 
 import functools
-import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from inspect import iscoroutinefunction
 from typing import Any, NoReturn
 
-from sedano.app.arguments import merge_changed
+import msgspec
+
+from sedano.app import late
 from sedano.app.context import Context, ignores_result
+from sedano.app.functions import is_coroutine_function
 from sedano.canvas.signature import Signature
 from sedano.exceptions import Ignore, Retry
 from sedano.rules.retry import backoff_countdown
 
 
-@dataclass(frozen=True, slots=True)
-class RetryOrder:
+class RetryOrder(msgspec.Struct, frozen=True):
     """The arguments of `Task.retry`."""
 
     args: Sequence[Any] | None = None
@@ -46,7 +45,7 @@ def retry(task: Any, request: Context, order: RetryOrder) -> Retry:
     countdown = order.countdown
     if not order.eta and countdown is None:
         countdown = task.default_retry_delay
-    args, kwargs = merge_changed(task.run, (request.args or (), request.kwargs or {}), (order.args, order.kwargs))
+    args, kwargs = late.merge_changed(task.run, (request.args or (), request.kwargs or {}), (order.args, order.kwargs))
     extra = {**(order.options or {}), "countdown": countdown, "eta": order.eta, "retries": retries}
     signature = signature_from_request(task, request, args, kwargs, extra.pop("queue", None), extra)
     if limit is not None and retries > limit:
@@ -105,8 +104,7 @@ def add_autoretry(task: Any, options: Mapping[str, Any]) -> None:
     task._orig_run, task.run = task.run, again.wrap(task.run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Autoretry:
+class _Autoretry(msgspec.Struct, frozen=True):
     task: Any
     wanted: tuple[type[BaseException], ...]
     unwanted: tuple[type[BaseException], ...]
@@ -116,7 +114,7 @@ class _Autoretry:
     jitter: bool
 
     def wrap(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        if iscoroutinefunction(run):
+        if is_coroutine_function(run):
 
             @functools.wraps(run)
             async def run_async(*args: Any, **kwargs: Any) -> Any:
@@ -149,7 +147,7 @@ class _Autoretry:
                 factor=int(max(1.0, self.backoff)),
                 maximum=self.backoff_max,
                 jitter=self.jitter,
-                randrange=random.randrange,
+                randrange=late.randrange,
             )
         if "_max_retries" in vars(request):
             order["max_retries"] = vars(request)["_max_retries"]

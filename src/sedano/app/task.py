@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, TypeVar, overload
 
-from sedano import current
-from sedano.app import annotating, eager, late, publishing, retrying
+from sedano import canvas, current
+from sedano.app import annotating, eager, late, publishing, replacing, retrying
 from sedano.app.attributes import FROM_SETTINGS, TaskAttributes
 from sedano.app.context import Context as Context
 from sedano.app.context import pop_request, pop_top, push_request, request_of, within
+from sedano.app.functions import is_coroutine_function
 from sedano.app.options import EXEC_OPTIONS
 from sedano.app.plan import TaskPlan, plan_of
 from sedano.canvas.signature import Signature
@@ -43,14 +43,6 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-def _with_canvas(name: str) -> Any:
-    def refuse(task: Any, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"{task.name}.{name}() comes with canvas, which is not built yet")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    return refuse
-
-
 class _AppOfTask:
     """`task.app` and `TaskClass.app`: the app that the class is bound to, else the current one."""
 
@@ -75,6 +67,7 @@ class Task(TaskAttributes, Generic[P, R, C]):
     _backend: Any = None
     _plan: TaskPlan | None = None
     _idle_request: Context | None = None
+    _dump_arguments: Any = None  # of a task with pydantic=True: see models.py
     _known_options: tuple[Any, dict[str, Any]] | None = None  # the values of its attributes, and what they are as options
     __header__: Any
 
@@ -134,7 +127,7 @@ class Task(TaskAttributes, Generic[P, R, C]):
         finally:
             current.pop_task(running)
             pop_request(token)
-        if iscoroutinefunction(self.run):
+        if is_coroutine_function(self.run):
             result = within(self, request, result)
         return result  # type: ignore[no-any-return]
 
@@ -260,6 +253,8 @@ class Task(TaskAttributes, Generic[P, R, C]):
             merged["link_error"] = link_error
         if shadow is not None:
             merged["shadow"] = shadow
+        if self._dump_arguments is not None and merged.get("serializer") != "pickle":
+            args, kwargs = self._dump_arguments(args, kwargs)
         return publishing.CallToSend(self.name, args, kwargs, task_id, merged, self)
 
     def _exec_options(self) -> dict[str, Any]:
@@ -291,12 +286,34 @@ class Task(TaskAttributes, Generic[P, R, C]):
         """A call as data that takes nothing from the step before it."""
         return Signature(self, args, kwargs, app=self.app, immutable=True)
 
-    chunks = _with_canvas("chunks")
-    map = _with_canvas("map")
-    starmap = _with_canvas("starmap")
-    replace = _with_canvas("replace")
-    on_replace = _with_canvas("on_replace")
-    add_to_chord = _with_canvas("add_to_chord")
+    def chunks(self, it: Iterable[Any], n: int) -> canvas.chunks:
+        """A group of calls, each of which runs this task for `n` of the items (each its arguments)."""
+        return canvas.chunks(self.signature(), it, n, app=self.app)
+
+    def map(self, it: Iterable[Any]) -> canvas.xmap:
+        """One call that runs this task for each item, one after another."""
+        return canvas.xmap(self.signature(), it, app=self.app)
+
+    def starmap(self, it: Iterable[Any]) -> canvas.xstarmap:
+        """As `map`, each item being the arguments of a run."""
+        return canvas.xstarmap(self.signature(), it, app=self.app)
+
+    def replace(self, sig: Any) -> Any:
+        """End this call, and run `sig` in its place: under its id, with its callbacks and the rest of its chain or chord.
+
+        Raises Ignore, which ends the call, so write `return self.replace(...)`; ImproperlyConfigured for a signature that is
+        part of a chord, or an empty chain.
+        """
+        return self.on_replace(replacing.replacement(self, sig))
+
+    def on_replace(self, sig: Any) -> Any:
+        """Called by `replace` with what is to run; for subclasses."""
+        return replacing.on_replace(self, sig)
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Add a header task to the chord that this call is a part of; `lazy`: only prepare it. Raises ValueError outside of
+        a chord."""
+        return replacing.add_to_chord(self, sig, lazy)
 
     def signature_from_request(
         self, request: Context | None = None, args: Any = None, kwargs: Any = None, queue: Any = None, **extra_options: Any

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sedano.protocol.serializers import accept_types
+from sedano.protocol.serializers import accept_types, adopt
 from sedano.result import ResultTerms
 from sedano.settings import Settings
 
@@ -27,6 +27,7 @@ class SendingTerms(msgspec.Struct, frozen=True):
 
 
 def sending_terms(conf: Settings) -> SendingTerms:
+    adopt()
     revision = conf.revision
     return SendingTerms(
         revision=revision,
@@ -52,4 +53,5 @@ def result_terms(conf: Settings) -> ResultTerms:
         expires_s=expires_s or None,
         failure_expires_s=(expires_s if failure_expires_s is None else failure_expires_s) or None,
         extended=bool(conf.typed("result_extended")),
+        chord_expires_s=conf.typed("result_chord_expires") or expires_s or 86400.0,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sedano.exceptions import ImproperlyConfigured
 
@@ -43,6 +42,8 @@ def zone(name: Any, *, enable_utc: bool) -> tzinfo:
         return UTC if enable_utc else LocalZone()
     if str(name).upper() in ("UTC", "GMT"):
         return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - only where a zone is named: UTC needs none
+
     try:
         return ZoneInfo(str(name))
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:

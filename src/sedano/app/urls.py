@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
 
 from sedano.exceptions import UnknownStore
 from sedano.log import get_logger, redact_url
@@ -17,8 +18,7 @@ RESULTS_OFF = ("disabled", "disabled://")
 _ONE_SERVER = ("redis", "rediss", "valkey", "valkeys", "amqp", "amqps", "pyamqp", "librabbitmq")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True):
     """What settings say about a server beside its URL; None for what they do not."""
 
     host: str | None = None
@@ -59,7 +59,7 @@ def results_url(conf: Any, *, embedded: str | None) -> str | None:
         return None
     parts = Parts(conf.redis_host, conf.typed("redis_port"), conf.redis_username, conf.redis_password)
     if "://" in value:
-        return completed(value, parts) if value.startswith("redis") else value
+        return completed(value, parts) if value.startswith(("redis", "valkey")) else value
     # Celery's aliases: "redis", "rpc", "cache+memory".
     return f"{completed('redis://', parts)}/{conf.typed('redis_db') or 0}" if value == "redis" else f"{value}://"
 

@@ -1,30 +1,15 @@
-"""Workflows as data. Signatures for now; chain, group and chord come with a later release."""
+"""Workflows as data: signatures, chain, group, chord, chunks, map, starmap; what goes out of them is planned in `plan.py`."""
 
-from __future__ import annotations
-
-from typing import Any, NoReturn
-
+from sedano.canvas.chain import chain
+from sedano.canvas.chord import chord
+from sedano.canvas.group import group
+from sedano.canvas.maps import chunks, xmap, xstarmap
 from sedano.canvas.signature import Signature, maybe_signature, maybe_subtask, signature, subtask
-
-
-def _later(name: str) -> Any:
-    """A class to import and to test with isinstance(), which nobody can make an instance of yet."""
-
-    def refuse(*_args: Any, **_kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"{name}() comes with canvas, which is not built yet")
-
-    return type(name, (Signature,), {"__init__": refuse, "__module__": __name__})
-
-
-chain = _later("chain")
-group = _later("group")
-chord = _later("chord")
-chunks = _later("chunks")
-xmap = _later("xmap")
-xstarmap = _later("xstarmap")
+from sedano.canvas.stamping import StampingVisitor
 
 __all__ = [
     "Signature",
+    "StampingVisitor",
     "chain",
     "chord",
     "chunks",

@@ -7,10 +7,11 @@ such. Applying it needs an app: the one that it was made with, else the process'
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from sedano import current
+from sedano.canvas import shapes, stamping
 from sedano.exceptions import ImproperlyConfigured
 from sedano.protocol import names
 from sedano.protocol.ids import new_id
@@ -28,6 +29,8 @@ else:
     R = TypeVar("R")
     _Map = dict
 
+S = TypeVar("S", bound="Signature[Any]")
+
 # Options that a later call must not change: what was frozen into a group or stamped stays.
 _FIXED_OPTIONS = frozenset({"group_id", "stamped_headers"})
 _KEYS = ("task", "args", "kwargs", "options", "subtask_type", "immutable")
@@ -35,6 +38,9 @@ _KEYS = ("task", "args", "kwargs", "options", "subtask_type", "immutable")
 
 class Signature(_Map[R]):
     """A call of `task` (a task, its name, or a map of this form) that is still to be sent."""
+
+    TYPES: ClassVar[dict[str, type[Signature[Any]]]] = {}
+    """Classes of signatures by `subtask_type`."""
 
     if not TYPE_CHECKING:
 
@@ -72,11 +78,32 @@ class Signature(_Map[R]):
         self._type = type if type is not None else (None if isinstance(task, str) else task)
 
     @classmethod
+    def register_type(cls, name: str | None = None) -> Callable[[type[S]], type[S]]:
+        """A decorator for a class of signatures: `from_dict` makes one of it where `subtask_type` is `name`."""
+
+        def register(subclass: type[S]) -> type[S]:
+            cls.TYPES[name or subclass.__name__] = subclass
+            return subclass
+
+        return register
+
+    @classmethod
     def from_dict(cls, d: Mapping[str, Any], app: Any = None) -> Signature[Any]:
-        """From a map, such as one that was read from a message."""
+        """From a map, such as one that was read from a message. Raises ValueError for a `subtask_type` that nobody knows."""
+        kind = d.get("subtask_type")
+        if kind:
+            made_by = cls.TYPES.get(kind)
+            if made_by is None:
+                raise ValueError(f"a signature of {d.get('task')!r}: its subtask_type {kind!r} is none of {sorted(cls.TYPES)}")
+            if made_by is not cls:
+                return made_by.from_dict(d, app=app)
+        return cls._plain(d, app)
+
+    @classmethod
+    def _plain(cls, d: Mapping[str, Any], app: Any) -> Signature[Any]:
         missing = [key for key in _KEYS if key not in d]
         full = {**dict.fromkeys(missing), **d} if missing else d
-        signature = cls(full, app=app)
+        signature: Signature[Any] = Signature(full, app=app)
         signature["args"] = signature["args"] or ()
         signature["kwargs"] = signature["kwargs"] or {}
         signature["options"] = dict(signature["options"] or {})
@@ -186,7 +213,6 @@ class Signature(_Map[R]):
             options["route_name"] = route_name
         options = {name: value for name, value in options.items() if value is not None}
         args, kwargs, options = self._merge(args, kwargs, options)
-        self._refuse_canvas()
         try:
             task = self.type
         except KeyError:
@@ -203,7 +229,6 @@ class Signature(_Map[R]):
         """As `apply_async`, without blocking the event loop."""
         options = {name: value for name, value in options.items() if value is not None}
         args, kwargs, options = self._merge(args, kwargs, options)
-        self._refuse_canvas()
         try:
             task = self.type
         except KeyError:
@@ -213,7 +238,6 @@ class Signature(_Map[R]):
     def apply(self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:
         """Run it here and now; an `EagerResult`."""
         args, kwargs, options = self._merge(args, kwargs, options)
-        self._refuse_canvas()
         return self.type.apply(args, kwargs, **options)
 
     def freeze(
@@ -243,11 +267,21 @@ class Signature(_Map[R]):
 
     def clone(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **opts: Any) -> Signature[R]:
         """A copy; the arguments given here go before its own (unless it is immutable), the options over its own."""
-        copied: Signature[R] = Signature(copy.deepcopy({**self, "args": (), "kwargs": {}}), app=self._app)
-        copied._type = self._type
         merged_args, merged_kwargs, options = self._merge(args, kwargs, opts)
-        copied.update(args=tuple(merged_args), kwargs=dict(merged_kwargs), options={**copied.options, **options})
+        copied = self._copied()
+        copied.update(args=tuple(merged_args), kwargs=copied._own_kwargs(merged_kwargs), options=copy.deepcopy(options))
         return copied
+
+    def _copied(self) -> Signature[R]:
+        """One of the same class and parts."""
+        copied: Signature[R] = self.__class__.__new__(self.__class__)
+        dict.update(copied, self)
+        copied._app, copied._type = self._app, self._type
+        return copied
+
+    def _own_kwargs(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments as a copy may have them without sharing what changes."""
+        return dict(kwargs)
 
     partial = clone
 
@@ -313,14 +347,38 @@ class Signature(_Map[R]):
     ) -> tuple[Sequence[Any], dict[str, Any], dict[str, Any]]:
         return merge(self, args, kwargs, options)
 
-    def _refuse_canvas(self) -> None:
-        if self.subtask_type is not None:
-            raise NotImplementedError(f"a {self.subtask_type} cannot be applied yet: it comes with canvas")
+    # -- stamps -----------------------------------------------------------------------------------------------------------
+
+    def stamp(self, visitor: Any = None, append_stamps: bool = False, **headers: Any) -> Any:
+        """Label it, and everything that it spawns, with `headers` and what `visitor` (a StampingVisitor) says of it."""
+        self.stamp_links(visitor, append_stamps, **headers)
+        said = visitor.on_signature(self, **headers) or {} if visitor is not None else None
+        return self.set(**stamping.collect(headers, said, self.options, appends=append_stamps))
+
+    def stamp_links(self, visitor: Any, append_stamps: bool = False, **headers: Any) -> None:
+        """Stamp its callbacks and errbacks."""
+        for key, told in (("link", "on_callback"), ("link_error", "on_errback")):
+            stamps = copy.deepcopy(headers)
+            links = shapes.listed(self.options.get(key))
+            for position, link in enumerate(links):
+                linked = maybe_signature(link, app=self._app)
+                said = getattr(visitor, told)(linked, **stamps) or {} if visitor is not None else None
+                stamps = stamping.collect(stamps, said, None, appends=append_stamps)
+                linked.stamp(visitor, append_stamps, **stamps)
+                links[position] = linked
+            if links:
+                self.options[key] = links
 
     # -- operators and display --------------------------------------------------------------------------------------------
 
-    def __or__(self, other: Any) -> NoReturn:
-        raise NotImplementedError("signature | signature makes a chain, which comes with canvas")
+    def __or__(self, other: Any) -> Any:
+        """`a | b`: one after the other."""
+        if not isinstance(other, Signature):
+            return NotImplemented
+        return self.TYPES["chain"].of((self, other), app=self._app)  # type: ignore[attr-defined]
+
+    def __ior__(self, other: Any) -> Any:
+        return self.__or__(other)
 
     def __invert__(self) -> Any:
         """`~sig`: send it and wait for the result."""
@@ -336,9 +394,9 @@ class Signature(_Map[R]):
         return self.reprcall()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Signature[R]:
-        memo[id(self)] = self
-        copied: Signature[R] = Signature(copy.deepcopy(dict(self)), app=self._app)
-        copied._type = self._type
+        copied = self._copied()
+        memo[id(self)] = copied
+        copied.update(copy.deepcopy(dict(self), memo))
         return copied
 
     def __copy__(self) -> Signature[R]:

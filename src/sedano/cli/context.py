@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CliContext:
-    """`app_name` is what `-A` said, None when it was not given."""
+    """`app_name` is what `-A` said, None when it was not given; `started_in` the directory before `--workdir`."""
 
     app_name: str | None
     quiet: bool
     color: bool
     alias: bool
     debug: bool
+    started_in: str = ""
     _app: Celery | None = None
 
     @property

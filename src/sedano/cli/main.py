@@ -18,13 +18,18 @@ from sedano.cli.context import CliContext
 # name -> (module, attribute, sentence shown by --help without importing the module)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "call": ("sedano.cli.call", "call", "Call a task by name."),
-    "dead": ("sedano.cli.dead", "dead", "Look at dead letters: calls that failed, were lost or could not be read."),
-    "handback": ("sedano.cli.handback", "handback", "Put delayed calls back into their queues in Celery's form."),
+    "completion": ("sedano.cli.completion", "completion", "Print the script that completes this command in a shell."),
+    "dead": ("sedano.cli.dead", "dead", "Look at dead letters (failed, lost, unreadable calls), and send them again."),
+    "handback": ("sedano.cli.handback", "handback", "Put delayed and parked calls back into their queues in Celery's form."),
+    "help": ("sedano.cli.help", "help_command", "Show the help of the command, or of one of these."),
+    "init": ("sedano.cli.init", "init", "Write a small project that runs."),
     "inspect": ("sedano.cli.inspect", "inspect", "Ask the workers."),
+    "parked": ("sedano.cli.parked", "parked", "Show the calls that wait for a worker that knows their task."),
     "purge": ("sedano.cli.purge", "purge", "Erase all messages from all known task queues."),
     "queues": ("sedano.cli.queues", "queues", "Show what waits in each queue."),
     "report": ("sedano.cli.report", "report", "Show what is useful to include in bug reports."),
     "result": ("sedano.cli.result", "result", "Print the return value for a given task id."),
+    "shell": ("sedano.cli.shell", "shell", "Start a Python shell with the app, its tasks and the workflow words."),
     "worker": ("sedano.cli.worker", "worker", "Start a worker."),
 }
 
@@ -66,7 +71,7 @@ class LazyGroup(click.Group):
 @click.option("--loader", envvar=["LOADER", "CELERY_LOADER"], help="Accepted for Celery's sake; has no effect.")
 @click.option("--config", envvar=["CONFIG_MODULE", "CELERY_CONFIG_MODULE"], help="Module with settings.")
 @click.option("--workdir", type=click.Path(path_type=Path), help="Change to this directory first.")
-@click.option("-C", "--no-color", is_flag=True, envvar=["NO_COLOR", "CELERY_NO_COLOR"], help="No colours.")
+@click.option("-C", "--no-color", is_flag=True, help="No colours; as NO_COLOR in the environment.")
 @click.option("-q", "--quiet", is_flag=True, help="Say less.")
 @click.option("--skip-checks", envvar=["SKIP_CHECKS", "CELERY_SKIP_CHECKS"], help="Skip Django's system checks.", is_flag=True)
 @click.option("--no-alias", is_flag=True, help="Do not let `import celery` mean Sedano.")
@@ -81,6 +86,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     sedano -A proj call proj.add -a '[2, 3]'
     sedano -A proj queues               what waits where
     """
+    started_in = os.getcwd()
     if options["workdir"] is not None:
         os.chdir(options["workdir"])
     # The environment is how these two win over every other source of settings, in child processes too.
@@ -93,9 +99,10 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     ctx.obj = CliContext(
         app_name=options["app"],
         quiet=options["quiet"],
-        color=not options["no_color"],
+        color=not (options["no_color"] or os.environ.get("NO_COLOR")),
         alias=not options["no_alias"],
         debug=options["debug"],
+        started_in=started_in,
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from sedano.cli.brokers import broker_of, chosen_queues
+from sedano.cli.completing import complete_queues
 from sedano.cli.context import CliContext, pass_context
+from sedano.cli.progress import progress
 from sedano.cli.types import COMMA_LIST
 
 WARNING = """\
@@ -17,8 +19,8 @@ WARNING:This will remove all tasks from queue{s}: {names}.
 
 @click.command()
 @click.option("-f", "--force", "--yes", is_flag=True, help="Do not ask.")
-@click.option("-Q", "--queues", type=COMMA_LIST, help="Comma separated list of queue names to purge.")
-@click.option("-X", "--exclude-queues", type=COMMA_LIST, help="Comma separated list of queue names not to purge.")
+@click.option("-Q", "--queues", type=COMMA_LIST, shell_complete=complete_queues, help="Queue names to purge, comma separated.")
+@click.option("-X", "--exclude-queues", type=COMMA_LIST, shell_complete=complete_queues, help="Queue names not to purge.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_context
@@ -40,7 +42,11 @@ def purge(
         if dry_run:
             counts = {depth.queue: depth.ready for depth in broker.depth(names)}
         else:
-            counts = {name: broker.purge(name) for name in names}
+            counts = {}
+            with progress(context, "Purging", len(names)) as advance:
+                for name in names:
+                    counts[name] = broker.purge(name)
+                    advance(1)
     total = sum(counts.values())
     if as_json:
         context.document({"purged": 0 if dry_run else total, "waiting": total if dry_run else 0, "queues": counts})
@@ -50,4 +56,4 @@ def purge(
         known = f"{len(names)} known task queue{plural}"
         click.echo(f"{done} {total} message{'s' if total != 1 else ''} from {known}.")
     else:
-        click.echo(f"No messages purged from {len(names)} queue{plural}")
+        click.echo(f"No messages purged from {len(names)} queue{plural}.")

@@ -77,9 +77,44 @@ class LogLevel(click.Choice[str]):
         super().__init__(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"], case_sensitive=False)
 
 
+class Concurrency(ParamType):
+    """A number of slots, or `auto`; 0 leaves it to the settings."""
+
+    name = "concurrency"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str | None:
+        if value == "auto":
+            return "auto"
+        try:
+            number = int(value)
+        except ValueError:
+            number = -1
+        if number < 0:
+            self.fail(f"must be a non-negative integer or 'auto', got {value!r}", param, ctx)
+        return number or None
+
+
+class Autoscale(ParamType):
+    """`MAX,MIN` in either order, or `MAX` alone for a minimum of 0; as the text `MAX,MIN`."""
+
+    name = "max,min"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        words = str(value).split(",")
+        try:
+            numbers = sorted((int(word) for word in words), reverse=True)
+        except ValueError:
+            numbers = [-1]
+        if len(numbers) > 2 or min(numbers) < 0:
+            self.fail(f"Expected two comma separated integers or one integer. Got {value} instead.", param, ctx)
+        return f"{numbers[0]},{numbers[1] if len(numbers) == 2 else 0}"
+
+
 JSON_ARRAY = JsonValue(list, "json array")
 JSON_OBJECT = JsonValue(dict, "json object")
 COMMA_LIST = CommaList()
 ISO_TIME = IsoTime()
 ISO_TIME_OR_SECONDS = IsoTimeOrSeconds()
 LOG_LEVEL = LogLevel()
+CONCURRENCY = Concurrency()
+AUTOSCALE = Autoscale()

@@ -1,126 +1,137 @@
-"""`sedano worker`, with Celery's options. Those without a meaning here yet are accepted and named in one line at start."""
+"""`sedano worker`, with Celery's options. Those without a meaning here are accepted and named in one line each at start."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sedano import signals
+from sedano.cli import daemon
+from sedano.cli.completing import complete_queues
 from sedano.cli.context import CliContext
-from sedano.cli.types import COMMA_LIST, LOG_LEVEL, ParamType
-from sedano.settings import UnknownSettingWarning, read_words
+from sedano.cli.headed import HeadedCommand, option, users_options
+from sedano.cli.types import AUTOSCALE, COMMA_LIST, CONCURRENCY, LOG_LEVEL
+from sedano.settings import OPTIONS, UnknownSettingWarning, read_words
 
-POOLS = ("prefork", "processes", "solo", "threads", "eventlet", "gevent", "custom")
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+    from sedano.worker.plan import WorkerOptions
 
-
-class Headed(click.Option):
-    """An option under a heading of the help page."""
-
-    def __init__(self, *args: Any, heading: str, **kwargs: Any) -> None:
-        self.heading = heading
-        super().__init__(*args, **kwargs)
+POOLS = "prefork (default), threads, asyncio, gevent, eventlet, solo, custom, or module:Class"
 
 
-class HeadedCommand(click.Command):
-    """Groups its options by their headings, as Celery's help does."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                groups.setdefault(getattr(param, "heading", "Options"), []).append(record)
-        for heading, records in groups.items():
-            with formatter.section(heading):
-                formatter.write_dl(records)
-
-
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-
-def option(heading: str, *names: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    return click.option(*names, cls=Headed, heading=heading, **attributes)
-
-
-class Concurrency(ParamType):
-    """A number of slots, or `auto`."""
-
-    name = "concurrency"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if value == "auto":
-            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        try:
-            number = int(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
-        if number < 1:
-            self.fail(f"a worker needs at least one slot, not {number}", param, ctx)
-        return number
-
-
-WORKER, POOL, QUEUE = "Worker Options", "Pool Options", "Queue Options"
+WORKER, POOL, QUEUE, LOG = "Worker Options", "Pool Options", "Queue Options", "Log Options"
 FEATURES, BEAT, DAEMON = "Features", "Embedded Beat Options", "Daemonization Options"
 
+# Options that stand for a setting. Whether that has an effect yet is written in the table of settings.
+SETTING_OF = {
+    "statedb": "worker_state_db",
+    "task_events": "worker_send_task_events",
+    "pool_start_method": "worker_pool_start_method",
+    "max_memory_per_child": "worker_max_memory_per_child",
+}
 # Celery's options that the engine does not need, or that a later version brings. Value: why nothing happens.
 WITHOUT_EFFECT = {
-    "statedb": "revokes are kept in the store",
-    "optimization": "there is one way of handing out work",
-    "task_events": "events come with a later version",
-    "pool_start_method": "processes are forked, or spawned where forking is unsafe",
-    "max_memory_per_child": "comes with a later version",
+    "optimization": "there is one way of handing out work, and it is fair",
     "without_gossip": "there is no gossip to switch off",
     "without_mingle": "there is no mingle to switch off",
     "without_heartbeat": "there is no event heartbeat to switch off",
     "heartbeat_interval": "there is no event heartbeat",
-    "autoscale": "comes with a later version; the pool keeps its size",
+    "schedule_filename": "not yet: comes with beat",
+    "scheduler": "not yet: comes with beat",
+    "executable": "a detached worker goes on in the Python that it was started with",
 }
+NO_BEAT = (
+    "WARNING: this version has no beat (-B): this worker runs tasks, but sends no periodic ones. Run Celery's beat beside it."
+)
 
 
 @click.command(cls=HeadedCommand, context_settings={"allow_extra_args": True})
-@option(WORKER, "-n", "--hostname", metavar="HOSTNAME", help="Node name, such as 'w1@%h'. %h host, %n name, %d domain.")
-@option(WORKER, "-D", "--detach", is_flag=True, help="Run in the background.")
-@option(WORKER, "-S", "--statedb", metavar="PATH", help="Accepted; revokes are kept in the store.")
-@option(WORKER, "-l", "--loglevel", type=LOG_LEVEL, default="WARNING", show_default=True, help="Logging level.")
 @option(
-    WORKER, "-O", "--optimization", type=click.Choice(["default", "fair", "fast", "fcfs"]), default="default", help="Accepted."
+    WORKER,
+    "-n",
+    "--hostname",
+    metavar="HOSTNAME",
+    help="Node name, such as 'w1@%h'. %h host, %n its first part, %d domain; a word without @ is the host part.",
+)
+@option(WORKER, "-D", "--detach", is_flag=True, help="Run in the background; returns when the worker has started.")
+@option(
+    WORKER, "-S", "--statedb", metavar="PATH", help="Accepted: revokes are kept in the store, for all workers, over restarts."
+)
+@option(
+    WORKER,
+    "-l",
+    "--loglevel",
+    type=LOG_LEVEL,
+    default="WARNING",
+    show_default=True,
+    envvar="CELERYD_LOG_LEVEL",
+    help="Logging level.",
+)
+@option(
+    WORKER,
+    "-O",
+    "--optimization",
+    type=click.Choice(["default", "fair", "fast", "fcfs"]),
+    default="default",
+    help="Accepted: handing out work is fair in any case.",
 )
 @option(
     WORKER,
     "--prefetch-multiplier",
     type=click.IntRange(min=0),
-    help="Hard cap of what a slot holds; default: measured in time.",
+    help="Hard cap of what a slot holds; default: measured in time. 0: none.",
 )
 @option(WORKER, "--disable-prefetch", is_flag=True, default=None, help="Hold nothing that is not about to run.")
-@option(POOL, "-c", "--concurrency", type=Concurrency(), help="Number of slots, or 'auto'. Default: one per CPU.")
-@option(POOL, "-P", "--pool", type=click.Choice(POOLS), help="How tasks run. Default: prefork (processes).")
-@option(POOL, "-E", "--task-events", "--events", is_flag=True, default=None, help="Accepted; events come later.")
+@option(WORKER, "--reload", is_flag=True, help="For development: start again, gracefully, when a source file changes.")
+@option(POOL, "-c", "--concurrency", type=CONCURRENCY, help="Number of slots, or 'auto'. Default: one per CPU.")
+@option(POOL, "-P", "--pool", metavar="POOL", help=f"How tasks run: {POOLS}.")
+@option(POOL, "-E", "--task-events", "--events", is_flag=True, default=None, help="Send events at each step of a task.")
 @option(POOL, "--time-limit", type=float, help="Hard time limit of every task, in seconds.")
 @option(POOL, "--soft-time-limit", type=float, help="Soft time limit of every task, in seconds.")
 @option(POOL, "--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a process after so many tasks.")
-@option(POOL, "--pool-start-method", type=click.Choice(["fork", "spawn"]), help="Accepted.")
-@option(POOL, "--max-memory-per-child", type=int, help="Accepted; comes later.")
-@option(QUEUE, "--purge", "--discard", is_flag=True, help="Drop what waits in the queues first.")
-@option(QUEUE, "-Q", "--queues", type=COMMA_LIST, help="Queues to take from, comma separated. Default: all of task_queues.")
-@option(QUEUE, "-X", "--exclude-queues", type=COMMA_LIST, help="Queues not to take from.")
+@option(POOL, "--pool-start-method", type=click.Choice(["fork", "spawn"]), help="How pool processes are started.")
+@option(
+    POOL,
+    "--max-memory-per-child",
+    type=click.IntRange(min=0),
+    metavar="KIB",
+    help="Replace a process that has grown beyond this after its task.",
+)
+@option(
+    QUEUE,
+    "-Q",
+    "--queues",
+    type=COMMA_LIST,
+    shell_complete=complete_queues,
+    help="Queues to take from, comma separated. Default: all of task_queues.",
+)
+@option(QUEUE, "-X", "--exclude-queues", type=COMMA_LIST, shell_complete=complete_queues, help="Queues not to take from.")
 @option(QUEUE, "-I", "--include", type=COMMA_LIST, help="Further modules to import.")
-@option(FEATURES, "--without-gossip", is_flag=True, default=None, help="Accepted.")
-@option(FEATURES, "--without-mingle", is_flag=True, default=None, help="Accepted.")
-@option(FEATURES, "--without-heartbeat", is_flag=True, default=None, help="Accepted.")
+@option(QUEUE, "--purge", "--discard", is_flag=True, help="Drop what waits in the queues first.")
+@option(LOG, "--log-format", type=click.Choice(["text", "json"]), help="Lines for people, or one JSON object per line.")
+@option(LOG, "-f", "--logfile", envvar="CELERYD_LOG_FILE", help="Log to this file; %n, %h, %p, %i, %I. Default: stderr.")
+@option(FEATURES, "--autoscale", metavar="MAX,MIN", type=AUTOSCALE, help="Let the pool grow and shrink.")
+@option(FEATURES, "--without-gossip", is_flag=True, default=None, help="Accepted: there is none.")
+@option(FEATURES, "--without-mingle", is_flag=True, default=None, help="Accepted: there is none.")
+@option(FEATURES, "--without-heartbeat", is_flag=True, default=None, help="Accepted: there is none.")
 @option(FEATURES, "--heartbeat-interval", type=int, help="Accepted.")
-@option(FEATURES, "--autoscale", metavar="MAX,MIN", help="Accepted; comes later.")
-@option(BEAT, "-B", "--beat", is_flag=True, help="Not in this version.")
-@option(BEAT, "-s", "--schedule-filename", "--schedule", help="Not in this version.")
-@option(BEAT, "--scheduler", help="Not in this version.")
-@option(DAEMON, "-f", "--logfile", help="Log to this file; default: stderr.")
-@option(DAEMON, "--pidfile", help="Write the process id to this file; refuse to start when it is taken.")
-@option(DAEMON, "--uid", help="Run as this user.")
-@option(DAEMON, "--gid", help="Run as this group.")
-@option(DAEMON, "--umask", help="Octal umask.")
+@option(BEAT, "-B", "--beat", is_flag=True, help="Accepted, with a warning: this version has no beat.")
+@option(BEAT, "-s", "--schedule-filename", "--schedule", help="Accepted.")
+@option(BEAT, "--scheduler", help="Accepted.")
+@option(
+    DAEMON, "--pidfile", envvar="CELERYD_PID_FILE", help="Write the process id to this file; refuse to start when it is taken."
+)
+@option(DAEMON, "--uid", envvar="CELERYD_USER", help="Run as this user, by name or number.")
+@option(DAEMON, "--gid", envvar="CELERYD_GROUP", help="Run as this group, by name or number. Default: the user's.")
+@option(DAEMON, "--umask", help="File mode mask, octal with a leading 0.")
 @option(DAEMON, "--executable", help="Accepted.")
 @click.pass_context
 def worker(ctx: click.Context, /, **options: Any) -> None:
@@ -129,47 +140,130 @@ def worker(ctx: click.Context, /, **options: Any) -> None:
     \b
     sedano -A proj worker -l info
     sedano -A proj worker -l info -Q feeds,mail -c 4
+    sedano -A proj worker -l info -P eventlet -c 1000
+    sedano -A proj worker -l info --reload
     sedano -A proj worker -- task_default_rate_limit=10/m worker_lease_time=30
     """
-    from sedano.worker.node import start_worker  # noqa: PLC0415 - `worker --help` does not need the engine
-    from sedano.worker.plan import WorkerOptions  # noqa: PLC0415
-
     context = ctx.ensure_object(CliContext)
-    refuse_what_would_be_missed(options)
     warnings.simplefilter("ignore", UnknownSettingWarning)  # the worker logs all of these at its start
+    if options.pop("reload") and not _is_reloaded():
+        if options["detach"]:
+            raise click.UsageError("--reload is for development and stays at the terminal: leave --detach out")
+        ctx.exit(_run_reloading(context))
+    detached = daemon.detach() if options.pop("detach") else None
+    try:
+        code = _start(ctx, context, options, detached)
+    except BaseException as error:
+        if detached is not None:
+            detached.failed(getattr(error, "exit_code", 1))
+            if detached.settled:  # there is no terminal to say it at
+                logging.getLogger("celery.apps.worker").critical("The worker ends: %s", error)
+        raise
+    if detached is not None:
+        detached.failed(code)
+    sys.stdout.flush()
+    ctx.exit(code)
+
+
+def _is_reloaded() -> bool:
+    from sedano.cli import reload  # noqa: PLC0415 - for development only
+    from sedano.worker.lifeline import die_with_parent  # noqa: PLC0415
+
+    if not reload.is_reloaded():
+        return False
+    die_with_parent(os.getppid())
+    return True
+
+
+def _run_reloading(context: CliContext) -> int:
+    from sedano.cli import reload  # noqa: PLC0415
+
+    context.note(f"Reload: watching the Python sources below {os.getcwd()}.")
+    return reload.run_reloading(Path.cwd(), context.started_in, context.note)
+
+
+def _start(ctx: click.Context, context: CliContext, options: dict[str, Any], detached: daemon.Detached | None) -> int:
+    """Everything from the app to the exit code."""
+    from sedano.worker.node import start_worker  # noqa: PLC0415 - `worker --help` does not need the engine
+
     app = context.app
     if context.app_name is None:
         context.note(
             "No app is given: this worker knows no task of yours. Name the module that holds your app: sedano -A proj worker"
         )
-    settings = read_words(ctx.args, "worker")
-    app.conf.update(settings)
-    ignored = {
-        name: reason for name, reason in WITHOUT_EFFECT.items() if options.pop(name, None) not in (None, False, "default")
+    users = {
+        param.name: options.pop(param.name) if param.name in options else param.get_default(ctx)
+        for param in users_options(context, "worker")
+        if param.name
     }
-    chosen = {name: options[name] for name in WorkerOptions.__slots__ if name in options and options[name] is not None}
-    if not context.quiet:
-        for name, reason in ignored.items():
-            click.echo(f"--{name.replace('_', '-')} has no effect: {reason}", err=True)
+    if preload := {param.name: users[param.name] for param in app.user_options["preload"] if param.name in users}:
+        signals.user_preload_options.send(ctx.command, app=app, options=preload)
+    settings = {**read_extra_words(ctx), **settings_of(options)}
+    app.conf.update(settings)
+    if options.pop("beat"):
+        click.echo(NO_BEAT, err=True)
+    for line in idle_options(options):
+        context.note(line)
+    _take_on_role(app, options)
+    plan = _options_of({**options, "user_options": users}, settings, context)
+    if detached is not None and not (plan.logfile or app.conf.typed("worker_logfile")):
+        context.note("--detach without --logfile: what this worker logs is lost")
+    return start_worker(app, plan, settled=None if detached is None else detached.settle)
+
+
+def read_extra_words(ctx: click.Context) -> dict[str, Any]:
+    """Settings behind `--`. A word without `=` is most often the rest of a list that was typed with spaces."""
+    for word in ctx.args:
+        if "=" not in word:
+            raise click.UsageError(
+                f"Unable to parse extra configuration from command line.\nReason: {word!r} is no key=value; lists such as"
+                " -Q are written with commas and without spaces",
+                ctx,
+            )
+    return read_words(ctx.args, "worker")
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that options stand for."""
+    given = {setting: options[name] for name, setting in SETTING_OF.items() if options[name] is not None}
+    if options["log_format"] is not None:
+        for setting in ("worker_log_format", "worker_task_log_format"):
+            given[setting] = "json" if options["log_format"] == "json" else OPTIONS[setting].default
+    return given
+
+
+def idle_options(options: Mapping[str, Any]) -> list[str]:
+    """A line for each option that was given and has no effect."""
+    idle = {
+        name: OPTIONS[setting].effect
+        for name, setting in SETTING_OF.items()
+        if options[name] not in (None, False) and not OPTIONS[setting].works
+    }
+    idle.update({name: why for name, why in WITHOUT_EFFECT.items() if options[name] not in (None, False, "default")})
+    return [f"--{name.replace('_', '-')} has no effect: {reason}" for name, reason in idle.items()]
+
+
+def _take_on_role(app: Celery, options: Mapping[str, Any]) -> None:
+    """The mask, group and user of the process, from options or settings, before it writes its first file."""
+    chosen = {name: options[name] or app.conf.typed(f"worker_{name}") for name in ("umask", "uid", "gid")}
+    if chosen["umask"] not in (None, ""):
+        daemon.set_umask(chosen["umask"])
+    daemon.become(chosen["uid"] or None, chosen["gid"] or None)
+
+
+def _options_of(options: Mapping[str, Any], settings: Mapping[str, Any], context: CliContext) -> WorkerOptions:
+    from sedano.exceptions import ImproperlyConfigured  # noqa: PLC0415
+    from sedano.worker.plan import WorkerOptions  # noqa: PLC0415
+    from sedano.worker.pools import pool_name  # noqa: PLC0415
+
+    chosen = {name: options[name] for name in WorkerOptions.__slots__ if options.get(name) is not None}
     for name in ("queues", "exclude_queues", "include"):
         if name in chosen:
             chosen[name] = tuple(chosen[name])
+    if "pool" in chosen:
+        try:
+            pool_name(chosen["pool"])
+        except ImproperlyConfigured as error:
+            raise click.BadParameter(str(error), param_hint="'-P' / '--pool'") from None
     color = None if context.color else False
-    code = start_worker(
-        app, WorkerOptions(**chosen, settings=settings, app_name=context.app_name, color=color, quiet=context.quiet)
-    )
-    sys.stdout.flush()
-    ctx.exit(code)
-
-
-def refuse_what_would_be_missed(options: dict[str, Any]) -> None:
-    """Refuse options whose silence would cost somebody their work."""
-    if options.pop("beat") or options.pop("schedule_filename") or options.pop("scheduler"):
-        raise click.UsageError(
-            "this version has no beat: periodic tasks would silently not run. Run Celery's beat beside this worker for now."
-        )
-    for name in ("detach", "uid", "gid", "umask", "executable"):
-        if options.pop(name):
-            raise click.UsageError(
-                f"--{name} is not in this version: let a service manager (systemd, supervisord, a container) do it."
-            )
+    return WorkerOptions(**chosen, settings=settings, app_name=context.app_name, color=color, quiet=context.quiet)

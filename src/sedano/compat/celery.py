@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import sedano.compat.celery_app as app
+import sedano.compat.celery_canvas as canvas
 import sedano.compat.celery_utils as utils
-from sedano import canvas, exceptions, result, schedules, signals, states
+from sedano import exceptions, result, schedules, signals, states
 from sedano.app.base import Celery
 from sedano.app.shared import current_app, current_task, shared_task
 from sedano.app.task import Task

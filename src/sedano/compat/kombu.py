@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import sedano.compat.kombu_compression as compression
 import sedano.compat.kombu_exceptions as exceptions
 import sedano.compat.kombu_serialization as serialization
 import sedano.compat.kombu_utils as utils
+from sedano.compat.kombu_serialization import disable_insecure_serializers, enable_insecure_serializers
 from sedano.compat.later import comes_later
 from sedano.protocol import queues as entity
 from sedano.protocol.ids import new_id as uuid
@@ -28,8 +30,6 @@ _LATER: dict[str, str] = dict.fromkeys(
         "pools",
         "connections",
         "producers",
-        "enable_insecure_serializers",
-        "disable_insecure_serializers",
     ),
     _INSTALL,
 )
@@ -42,4 +42,18 @@ def __getattr__(name: str) -> Any:
 # The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.
 __path__: list[str] = []
 
-__all__ = ["VERSION", "Exchange", "Queue", "binding", "entity", "exceptions", "serialization", "utils", "uuid", "version_info"]
+__all__ = [
+    "VERSION",
+    "Exchange",
+    "Queue",
+    "binding",
+    "compression",
+    "disable_insecure_serializers",
+    "enable_insecure_serializers",
+    "entity",
+    "exceptions",
+    "serialization",
+    "utils",
+    "uuid",
+    "version_info",
+]

@@ -12,6 +12,7 @@ from sedano.contracts.broker import (
     Depth,
     Lease,
     LeaseRecord,
+    Parked,
     QueueSpec,
     Source,
     Standing,
@@ -24,6 +25,7 @@ from sedano.contracts.opening import OpenOptions
 from sedano.contracts.results import Results, ResultStream
 from sedano.contracts.settlement import (
     ChordPart,
+    ChordStart,
     DeadNote,
     Fate,
     Outcome,
@@ -31,11 +33,15 @@ from sedano.contracts.settlement import (
     Pending,
     ResultWrite,
     Settlement,
+    claim_key,
+    claimed,
     decode_pending,
     decode_settlement,
     encode_pending,
     encode_settlement,
+    pending_key,
     pending_of,
+    pending_tag,
 )
 
 __all__ = [
@@ -46,6 +52,7 @@ __all__ = [
     "Capabilities",
     "ChordPart",
     "ChordReady",
+    "ChordStart",
     "Coordination",
     "DeadLetter",
     "DeadNote",
@@ -59,6 +66,7 @@ __all__ = [
     "OpenOptions",
     "Outcome",
     "Outgoing",
+    "Parked",
     "Pending",
     "QueueSpec",
     "ResultStream",
@@ -70,9 +78,13 @@ __all__ = [
     "Standing",
     "Taken",
     "TurnReply",
+    "claim_key",
+    "claimed",
     "decode_pending",
     "decode_settlement",
     "encode_pending",
     "encode_settlement",
+    "pending_key",
     "pending_of",
+    "pending_tag",
 ]

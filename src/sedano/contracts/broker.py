@@ -16,6 +16,7 @@ Where a delivery stands:
       |                    |                   |
       +--------------------|----unbegin--------+      release and unbegin put it back at the HEAD, uncounted
       +--promote-- delayed <--delay                   delay moves a call that was not started to the schedule
+      +--promote, unpark-- parked                     a settlement's message out with `parked`: a call that nobody knows
 
 Begun deliveries remember whether they were begun `early` (the message is acked: it must never be given to anybody else;
 when its owner dies the call is LOST) or late (when its owner dies it is given out again, counted).
@@ -29,6 +30,7 @@ Decisions that every driver keeps, each a test of `sedano.testing.contracts`:
 - After a first page of a take-over the old lease stays listed until it is empty, so that another can go on if the taker dies;
   nobody takes over his own.
 - One copy per queue however many bindings match; a message without a matching binding fails the whole step.
+- Parked calls wait by task name, apart from everything else; they go back in the order in which their time ends.
 - The newest dead letter always stays, even when it is larger than the queue's cap.
 
 A `Broker` object is one connection of one process: not thread-safe, not usable after fork. Several may be open.
@@ -37,8 +39,7 @@ A `Broker` object is one connection of one process: not thread-safe, not usable 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -54,8 +55,7 @@ class Source(enum.StrEnum):
     SUPERVISOR = "supervisor"
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(msgspec.Struct, frozen=True):
     """What this driver, opened with these URLs, can do. Callers ask; they never catch "not implemented"."""
 
     source: Source
@@ -156,31 +156,34 @@ class Delay(msgspec.Struct, frozen=True):
 
 
 class ChordReady(msgspec.Struct, frozen=True):
-    """The last part of a chord was counted by this very step: its caller has the claim to publish the body."""
+    """The last part of a chord was counted by this very step: its caller has the claim to publish the body.
+
+    `claim` is the part's own; when it is not empty and broker and results share a store, it stands as a pending of the lease
+    (`claim_key`), and is ended by a settlement of that pending.
+    """
 
     group_id: str
+    claim: bytes = b""
 
 
-@dataclass(slots=True)
-class TurnReply:
+class TurnReply(msgspec.Struct):
     """What a turn did. `refused` are tags of settlements, delays and begins that this lease does not hold (any more);
     their settlements were not applied. `begun` are the tags begun now. `more` tells that the queues held more than was
     taken. `revision` is the store's revoke revision (`contracts/coordination.py`)."""
 
-    begun: list[str] = field(default_factory=list)
-    reserved: list[Delivery] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    chords: list[ChordReady] = field(default_factory=list)
+    begun: list[str] = msgspec.field(default_factory=list)
+    reserved: list[Delivery] = msgspec.field(default_factory=list)
+    refused: list[str] = msgspec.field(default_factory=list)
+    chords: list[ChordReady] = msgspec.field(default_factory=list)
     more: bool = False
     revision: int = 0
 
 
-@dataclass(slots=True)
-class Taken:
+class Taken(msgspec.Struct):
     """What a take-over brought: deliveries that are now the taker's, and pending settlements to finish."""
 
-    deliveries: list[Delivery] = field(default_factory=list)
-    pendings: list[Pending] = field(default_factory=list)
+    deliveries: list[Delivery] = msgspec.field(default_factory=list)
+    pendings: list[Pending] = msgspec.field(default_factory=list)
     more: bool = False
 
 
@@ -194,7 +197,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Depth(msgspec.Struct, frozen=True):
-    """How many messages a queue has: ready to be taken, delayed, reserved by somebody, begun, dead letters."""
+    """How many messages a queue has: ready to be taken, delayed, reserved by somebody, begun, dead letters, parked."""
 
     queue: str
     ready: int
@@ -202,6 +205,16 @@ class Depth(msgspec.Struct, frozen=True):
     reserved: int = 0
     begun: int = 0
     dead: int = 0
+    parked: int = 0
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """Calls of `queue` for a task that no worker knew: how many, and when the first of them fails (Unix seconds)."""
+
+    queue: str
+    task: str
+    count: int
+    due: float
 
 
 class QueueSpec(msgspec.Struct, frozen=True):
@@ -307,6 +320,10 @@ class Broker(Protocol):
         """
         ...
 
+    def pendings(self, lease: Lease) -> list[Pending]:
+        """What this lease has pending, in no order; for when the answer to a turn was lost. Raises `LeaseLost`."""
+        ...
+
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
         """Give reserved deliveries back to the head of their queues, uncounted, in their old order; returns how many.
 
@@ -322,10 +339,16 @@ class Broker(Protocol):
         ...
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
-        """Move calls whose `due` <= `now` to the head of their queues (earliest first to be taken).
+        """Move calls whose `due` <= `now` to the head of their queues (earliest first to be taken): delayed ones, then
+        parked ones, which so come before them.
 
         Returns how many, and when the next one of these queues is due (Unix seconds) or None.
         """
+        ...
+
+    def unpark(self, tasks: Collection[str], queues: Sequence[str], *, limit: int = 1000) -> int:
+        """Move up to `limit` parked calls of `tasks` to the head of their queues, of those whose time ends first the first
+        to be taken; returns how many. Cheap when there is none."""
         ...
 
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
@@ -344,18 +367,24 @@ class Broker(Protocol):
 
     def depth(self, queues: Sequence[str]) -> list[Depth]: ...
 
+    def parked(self, queues: Sequence[str]) -> list[Parked]:
+        """What is parked in each of `queues`, in their order, by task name."""
+        ...
+
     def purge(self, queue: str) -> int:
-        """Drop all ready messages of `queue` (not the delayed, reserved or dead); returns how many."""
+        """Drop all ready messages of `queue` (not the delayed, parked, reserved or dead); returns how many."""
         ...
 
     def dead_letters(self, queue: str | None = None, *, limit: int = 100, before: str | None = None) -> list[DeadLetter]:
-        """Newest first; `before` is the id of the last letter of the page before."""
+        """Newest first; `before` is the id of the last letter of the page before. Ids are numbers that grow, and `before` may
+        be one that no letter has."""
         ...
 
     def drop_dead(self, ids: Sequence[str]) -> int: ...
 
     def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
-        """Put up to `limit` delayed calls back into their queues in Celery's form (their `eta` header still says when)."""
+        """Put up to `limit` delayed calls, and then parked ones, back into their queues in Celery's form (their `eta` header
+        still says when)."""
         ...
 
     # -- connection ---------------------------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ can; a wrong URL raises `ImproperlyConfigured` at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from sedano.clock import SYSTEM_CLOCK, Clock
 
 
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
+class OpenOptions(msgspec.Struct, frozen=True):
     """Plain arguments for a driver; rooms below `app` never see the settings object.
 
     `results_url` is given to a broker whose settle is to write results itself. `transport` and `results_transport` are
@@ -27,8 +27,8 @@ class OpenOptions:
     """
 
     results_url: str | None = None
-    transport: Mapping[str, Any] = field(default_factory=dict)
-    results_transport: Mapping[str, Any] = field(default_factory=dict)
+    transport: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    results_transport: Mapping[str, Any] = msgspec.field(default_factory=dict)
     ssl: bool | Mapping[str, Any] = False
     connect_timeout_s: float = 4.0
     socket_timeout_s: float | None = 120.0

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from sedano.contracts.broker import ChordReady
-from sedano.contracts.settlement import ChordPart, ResultWrite
+from sedano.contracts.settlement import ChordPart, ChordStart, ResultWrite
 
 
 class ResultStream(Protocol):
     """A subscription to records, with a connection of its own. One per process is enough; not thread-safe."""
 
-    def watch(self, task_ids: Sequence[str]) -> None:
-        """From its return on, every write of these ids is reported by `wait`."""
+    def watch(self, task_ids: Sequence[str], drop: Sequence[str] = (), *, look: bool = True) -> list[tuple[str, bytes | None]]:
+        """From its return on, every write of these ids is reported by `wait`. `drop` is unwatched on the way.
+
+        Returns, with `look`, what stands there already: (id, payload), payload None when it must be fetched and may be
+        nothing. Ids without a record may be left out. One round trip where the store allows; big sets may take more.
+        """
         ...
 
-    def unwatch(self, task_ids: Sequence[str]) -> None: ...
+    def unwatch(self, task_ids: Sequence[str]) -> None:
+        """Report writes of these ids no longer. Does not wait for the store."""
+        ...
 
     def wait(self, timeout_s: float, fds: Sequence[int] = ()) -> list[tuple[str, bytes | None]]:
         """Records written since the last call: (id, payload), payload None when it must be fetched.
@@ -32,8 +38,20 @@ class ResultStream(Protocol):
 class Results(Protocol):
     """One connection to a result store; not thread-safe. Every method may raise `ResultsUnavailable`."""
 
-    def store(self, writes: Sequence[ResultWrite], parts: Sequence[ChordPart] = ()) -> list[ChordReady]:
-        """Write records and count chord parts in one step; wakes waiting readers. Repeating it changes nothing."""
+    def store(
+        self,
+        writes: Sequence[ResultWrite],
+        parts: Sequence[ChordPart] = (),
+        starts: Sequence[ChordStart] = (),
+        *,
+        repeated: bool = False,
+    ) -> list[ChordReady]:
+        """Write records, say the sizes of chords and count chord parts, in one step; wakes waiting readers. Repeating it
+        changes nothing; with `repeated` whoever brought the last part of a chord is told again that it is ready.
+
+        A record that says SUCCESS is kept when another state is written, by this or by a settlement: of two runs of a call
+        the one that succeeded counts, as in Celery. A store need only look at JSON that is not compressed.
+        """
         ...
 
     def fetch(self, task_ids: Sequence[str]) -> list[bytes | None]:
@@ -42,8 +60,20 @@ class Results(Protocol):
 
     def forget(self, task_ids: Sequence[str]) -> int: ...
 
+    def save_group(self, group_id: str, payload: bytes, ttl_s: float | None) -> None:
+        """Keep who the members of a group are; they share no names with records. `ttl_s` None keeps it for ever."""
+        ...
+
+    def fetch_group(self, group_id: str) -> bytes | None: ...
+
+    def forget_group(self, group_id: str) -> None: ...
+
     def start_chord(self, group_id: str, size: int, ttl_s: float) -> ChordReady | None:
         """Say how many parts the chord has; may come after its first parts. Returns the claim if they are all there."""
+        ...
+
+    def grow_chord(self, group_id: str, by: int) -> None:
+        """The chord has `by` parts more than is said of it, or will be."""
         ...
 
     def chord_parts(self, group_id: str) -> list[bytes]:

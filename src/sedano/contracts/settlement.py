@@ -44,6 +44,9 @@ class Outgoing(msgspec.Struct, frozen=True):
     `priority` is Celery's number as the user gave it (0 to 9 on Redis, 0 served first); `due` is seconds since the Unix
     epoch when the message is to enter its queue (own retries; producers never use it: they publish as Celery does and the
     worker moves what is not due), None for now.
+
+    With `parked`, the name of a task that no worker knew, the message is kept apart from the queue and its schedule until
+    somebody asks for calls of that name (`Broker.unpark`); at `due`, which is given then, it goes to the head of the queue.
     """
 
     message: Message
@@ -52,6 +55,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     exchange_type: str = "direct"
     priority: int = 0
     due: float | None = None
+    parked: str = ""
 
 
 class ResultWrite(msgspec.Struct, frozen=True):
@@ -67,11 +71,20 @@ class ResultWrite(msgspec.Struct, frozen=True):
     ready: bool
 
 
+class ChordStart(msgspec.Struct, frozen=True):
+    """A chord that has `size` parts; its bookkeeping is kept for `ttl_s`."""
+
+    group_id: str
+    size: int
+    ttl_s: float
+
+
 class ChordPart(msgspec.Struct, frozen=True):
     """One header task's part of a chord, counted in the same step as its settlement.
 
     `payload` is the JSON `[1, task id, state, result or exception]` of wire-protocol 6.3. Counting the same
-    (task_id, group_index) twice counts once.
+    (task_id, group_index) twice counts once. `claim` says what is to be done when all parts are there: the step that counts
+    the last one keeps it as a pending of the lease, so that somebody finishes the chord whoever dies.
     """
 
     group_id: str
@@ -79,6 +92,7 @@ class ChordPart(msgspec.Struct, frozen=True):
     group_index: int
     payload: bytes
     ttl_s: float
+    claim: bytes = b""
 
 
 class DeadNote(msgspec.Struct, frozen=True):
@@ -94,11 +108,14 @@ class DeadNote(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """The end of one delivery. Applied whole or not at all.
+    """The end of one delivery, or of a pending of this lease (`tag` is `pending_tag(key)`; `fate` is ACK then). Applied whole
+    or not at all.
 
     Order inside the step: `messages_out` are published before the result can be read, as in Celery; then the result, and
-    `more_results` of other calls that end with it (the later steps of a chain that failed); then the chord part; then the
-    message's fate. `dead` is required when `fate` is DEAD and must be None otherwise.
+    `more_results` of other calls that end with it (the later steps of a chain that failed); then the sizes of the chords that
+    start with it, the chord part and `more_parts` of those other calls; then the bookkeeping of the chord `ends_chord` is
+    dropped, whose body goes out or fails in this step; then the message's fate. `dead` is required when `fate` is DEAD and
+    must be None otherwise.
     `retries` together with `task_id` names the attempt: a pending settlement is replayed under (task_id, retries).
     """
 
@@ -112,24 +129,40 @@ class Settlement(msgspec.Struct, frozen=True):
     chord_part: ChordPart | None = None
     dead: DeadNote | None = None
     more_results: tuple[ResultWrite, ...] = ()
+    more_parts: tuple[ChordPart, ...] = ()
+    chord_starts: tuple[ChordStart, ...] = ()
+    ends_chord: str = ""
 
     @property
     def writes(self) -> tuple[ResultWrite, ...]:
         """All records to store, the call's own first."""
         return self.more_results if self.result is None else (self.result, *self.more_results)
 
+    @property
+    def parts(self) -> tuple[ChordPart, ...]:
+        """All chord parts to count, the call's own first."""
+        return self.more_parts if self.chord_part is None else (self.chord_part, *self.more_parts)
+
 
 class Pending(msgspec.Struct, frozen=True):
     """The part of a settlement that goes to another store than the broker's; kept by the broker until it is there."""
 
-    key: str  # "<task_id>:<retries>"
+    key: str  # "<task_id>:<retries>", or `claim_key` of a chord
     result: ResultWrite | None
     chord_part: ChordPart | None
     more_results: tuple[ResultWrite, ...] = ()
+    more_parts: tuple[ChordPart, ...] = ()
+    chord_starts: tuple[ChordStart, ...] = ()
+    ends_chord: str = ""
+    claim: bytes = b""  # of a chord whose parts are all there
 
     @property
     def writes(self) -> tuple[ResultWrite, ...]:
         return self.more_results if self.result is None else (self.result, *self.more_results)
+
+    @property
+    def parts(self) -> tuple[ChordPart, ...]:
+        return self.more_parts if self.chord_part is None else (self.chord_part, *self.more_parts)
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -148,10 +181,38 @@ def decode_settlement(data: bytes) -> Settlement:
 
 def pending_of(settlement: Settlement) -> Pending | None:
     """What is left to do in a separate result store, or None."""
-    if settlement.result is None and settlement.chord_part is None and not settlement.more_results:
+    if not (settlement.writes or settlement.parts or settlement.chord_starts or settlement.ends_chord):
         return None
     key = f"{settlement.task_id}:{settlement.retries}"
-    return Pending(key, settlement.result, settlement.chord_part, settlement.more_results)
+    return Pending(
+        key,
+        settlement.result,
+        settlement.chord_part,
+        settlement.more_results,
+        settlement.more_parts,
+        settlement.chord_starts,
+        settlement.ends_chord,
+    )
+
+
+def claim_key(group_id: str) -> str:
+    """The key of the pending that a completed chord's claim is kept as."""
+    return f"chord:{group_id}"
+
+
+def claimed(part: ChordPart) -> Pending:
+    """The pending that the step which completes the chord keeps."""
+    return Pending(claim_key(part.group_id), None, None, claim=part.claim)
+
+
+def pending_tag(key: str) -> str:
+    """The tag of a settlement that ends the pending `key` instead of a delivery."""
+    return f"={key}"
+
+
+def pending_key(tag: str) -> str | None:
+    """The key of the pending that a settlement's tag names; None when it names a delivery."""
+    return tag[1:] if tag.startswith("=") else None
 
 
 def encode_pending(pending: Pending) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from sedano.exceptions import UnreadableMessage
 from sedano.protocol.body import decode_body
 from sedano.protocol.build import build
-from sedano.protocol.envelope import DELIVERIES_HEADER
+from sedano.protocol.envelope import DELIVERIES_HEADER, PARKED_HEADER
 from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
 
@@ -22,6 +22,7 @@ BROKER_HEADERS = frozenset(
     {
         "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason", "x-last-death-exchange",
         "x-last-death-queue", "x-last-death-reason", "x-delivery-count", "redelivered", DELIVERIES_HEADER,
+        PARKED_HEADER,
     }
 )  # fmt: skip
 
@@ -61,13 +62,17 @@ PROTOCOL_HEADERS = frozenset({*_Headers.__struct_fields__, "compression", "tasks
 _TEXTS = ("shadow", "argsrepr", "kwargsrepr", "origin", "lang")
 _LISTS = (list, tuple)
 _MAP_OR_NONE = (dict, type(None))
+_NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_JSON = "application/json"
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """One request to run a task. Times are Unix seconds; `timelimit` is (hard, soft) in seconds.
 
     `headers` are all headers of the message, known or not, without `BROKER_HEADERS`; `properties` as they came. Both may be
     shared with the message: do not change them.
+
+    The fields that stand in headers have the names and types of the wire, so that a plain call is read in one step (`_fast`).
     """
 
     task: str
@@ -75,18 +80,18 @@ class Call(msgspec.Struct):
     root_id: str | None = None
     parent_id: str | None = None
     group: str | None = None
-    group_index: int | None = None
-    retries: int = 0
+    group_index: _Int | None = None
+    retries: _Int = 0
     eta: float | None = None
     expires: float | None = None
-    timelimit: tuple[float | None, float | None] = (None, None)
+    timelimit: tuple[_Int | float | None, _Int | float | None] = (None, None)
     shadow: str | None = None
     argsrepr: str | None = None
     kwargsrepr: str | None = None
     origin: str | None = None
     lang: str | None = None
     ignore_result: bool | None = None
-    replaced_task_nesting: int = 0
+    replaced_task_nesting: _Int = 0
     stamped_headers: list[str] | None = None
     stamps: dict[str, Any] = {}
     reply_to: str | None = None
@@ -99,7 +104,7 @@ class Call(msgspec.Struct):
     properties: dict[str, Any] = {}
 
 
-class Embed(msgspec.Struct):
+class Embed(msgspec.Struct, gc=False):
     """What is to be sent after the call; signature maps. `chain` is reversed: its last item is the next step."""
 
     callbacks: Sequence[Any] | None = None
@@ -108,7 +113,7 @@ class Embed(msgspec.Struct):
     chord: dict[str, Any] | None = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     """The decoded body of a call."""
 
     args: Sequence[Any]
@@ -122,7 +127,29 @@ def read(message: Message, *, tz: tzinfo = UTC, accept: Collection[str] | None =
     Protocol 2 is read from the headers alone; protocol 1 decodes the body, for which `accept` names the content types
     (as in `serializers.loads`). Raises `UnreadableMessage` (or `ContentDisallowed`, `DecodeError`) saying what is wrong.
     """
-    headers, properties = message.headers, message.properties
+    return _fast(message) or plain_read(message, tz=tz, accept=accept)
+
+
+def _fast(message: Message) -> Call | None:
+    """The call of a message whose headers are just as they are in nearly every call; None where a longer look is needed."""
+    headers = message.headers
+    if headers.get("eta") is not None or headers.get("expires") is not None or not headers.keys().isdisjoint(BROKER_HEADERS):
+        return None
+    try:
+        call = msgspec.convert(headers, Call)
+    except (msgspec.ValidationError, UnicodeError):
+        return None
+    if not (call.id and call.task and _is_ascii(call)):
+        return None
+    _take_properties(call, message.properties)
+    call.headers = headers
+    call.protocol, call.utc = 2, True  # whatever a sender's own header of that name says
+    return call
+
+
+def plain_read(message: Message, *, tz: tzinfo = UTC, accept: Collection[str] | None = None) -> Call:
+    """As `read`, by the long road."""
+    headers = message.headers
     protocol, utc = 2, True
     fields = headers
     if headers.get("task") is None:
@@ -134,13 +161,11 @@ def read(message: Message, *, tz: tzinfo = UTC, accept: Collection[str] | None =
         known = _read_tolerantly(fields)
     if not known.task or not known.id:
         raise UnreadableMessage(f"{'header' if protocol == 2 else 'body field'} {'id' if known.task else 'task'!r} is empty")
-    if not f"{known.task}{known.id}{known.root_id}{known.parent_id}{known.group}".isascii():
+    if not _is_ascii(known):
         _check_names(known)
     if not BROKER_HEADERS.isdisjoint(headers):
         headers = {name: value for name, value in headers.items() if name not in BROKER_HEADERS}
-    delivery_info = properties.get("delivery_info")
-    priority = properties.get("priority")
-    return Call(
+    call = Call(
         task=known.task,
         id=known.id,
         root_id=known.root_id,
@@ -160,20 +185,44 @@ def read(message: Message, *, tz: tzinfo = UTC, accept: Collection[str] | None =
         replaced_task_nesting=known.replaced_task_nesting or 0,
         stamped_headers=known.stamped_headers,
         stamps=known.stamps or {},
-        reply_to=_text_or_none(properties.get("reply_to")),
-        correlation_id=_text_or_none(properties.get("correlation_id")),
-        priority=priority if type(priority) is int else 0,
-        delivery_info=delivery_info if type(delivery_info) is dict else {},
         protocol=protocol,
         utc=utc,
         headers=headers,
-        properties=properties,
     )
+    _take_properties(call, message.properties)
+    return call
+
+
+def _take_properties(call: Call, properties: dict[str, Any]) -> None:
+    delivery_info, priority = properties.get("delivery_info"), properties.get("priority")
+    reply_to, correlation_id = properties.get("reply_to"), properties.get("correlation_id")
+    call.reply_to = reply_to if type(reply_to) is str else None
+    call.correlation_id = correlation_id if type(correlation_id) is str else None
+    call.priority = priority if type(priority) is int else 0
+    call.delivery_info = delivery_info if type(delivery_info) is dict else {}
+    call.properties = properties
+
+
+def _is_ascii(call: Call | _Headers) -> bool:
+    """Whether the names of the call are surely text."""
+    for name in (call.task, call.id, call.root_id, call.parent_id, call.group):
+        if name is not None and not name.isascii():
+            return False
+    return True
 
 
 def read_body(message: Message, accept: Collection[str] | None = None) -> Body:
     """The arguments. Raises `DecodeError`, `ContentDisallowed` or another `UnreadableMessage`."""
     value = decode_body(message, accept)
+    if type(value) is list and len(value) == 3:
+        args, kwargs, embed = value
+        # The usual body; in JSON every name is text.
+        if embed == _NOTHING_FOLLOWS and type(args) is list and type(kwargs) is dict and message.content_type == _JSON:
+            return Body(args, kwargs, Embed())
+    return _body_of(value, message)
+
+
+def _body_of(value: Any, message: Message) -> Body:
     if isinstance(value, dict):  # protocol 1, or its map under protocol 2 headers
         return Body(
             _args(value.get("args")),
@@ -182,7 +231,7 @@ def read_body(message: Message, accept: Collection[str] | None = None) -> Body:
         )
     if not isinstance(value, _LISTS):
         signed = message.content_type == "application/data"
-        hint = " (a signed message, serializer 'auth', cannot be read yet)" if signed else ""
+        hint = " (a signed message, serializer 'auth', is read once app.setup_security() was called here)" if signed else ""
         raise UnreadableMessage(f"the body is a {type(value).__name__}, not a list of args, kwargs and embed{hint}")
     if len(value) != 3:
         raise UnreadableMessage(f"the body has {len(value)} elements; it must have three: args, kwargs and embed")
@@ -275,7 +324,3 @@ def _signatures(embed: dict[str, Any], name: str) -> Sequence[Any] | None:
         if not (isinstance(one, dict) and isinstance(one.get("task"), str)):
             raise UnreadableMessage(f"{name!r} of the body hold {saferepr(one, 100)}, which is no signature map with a 'task'")
     return found
-
-
-def _text_or_none(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -18,6 +18,7 @@ from sedano.protocol.message import Message, VettedMessage
 from sedano.protocol.serializers import json
 
 DELIVERIES_HEADER = "x-sedano-deliveries"
+PARKED_HEADER = "x-sedano-parked-until"
 
 _PARTS: dict[str, tuple[type, str]] = {
     "body": (str, "text"),
@@ -142,6 +143,7 @@ def redelivered(message: Message, deliveries: int) -> Message:
     info = message.properties.get("delivery_info")
     properties = {**message.properties, "delivery_info": {**(info if isinstance(info, dict) else {}), "redelivered": True}}
     headers = {**message.headers, "redelivered": True, DELIVERIES_HEADER: deliveries}
+    headers.pop(PARKED_HEADER, None)  # somebody knew it
     return Message(message.body, message.content_type, message.content_encoding, headers, properties)
 
 
@@ -149,6 +151,18 @@ def deliveries_of(message: Message) -> int:
     """Earlier deliveries that were begun and lost; 0 for a fresh message."""
     count = message.headers.get(DELIVERIES_HEADER, 0)
     return count if type(count) is int and count > 0 else 0
+
+
+def parked(message: Message, until: float) -> Message:
+    """A copy that says until when (Unix seconds) somebody may come who knows its task."""
+    headers = {**message.headers, PARKED_HEADER: until}
+    return Message(message.body, message.content_type, message.content_encoding, headers, message.properties)
+
+
+def parked_until(message: Message) -> float | None:
+    """What `parked` wrote, None for a message that was never parked."""
+    until = message.headers.get(PARKED_HEADER)
+    return float(until) if isinstance(until, int | float) and not isinstance(until, bool) else None
 
 
 def is_redelivered(message: Message) -> bool:

@@ -7,7 +7,6 @@ looked for among those that are loaded already.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -87,9 +86,11 @@ def _find(module: str | None, name: str) -> Any:
     found: Any = sys.modules.get(module) if module else None
     if found is None:
         return _generated(name, _GENERATED_MODULE)
+    from inspect import getattr_static as static  # noqa: PLC0415 - only for errors that some other process has written
+
     for part in name.split("."):
         # Static: a module's or a class's own `__getattr__` could import or run anything.
-        found = inspect.getattr_static(found, part, None)
+        found = static(found, part, None)
         if found is None:
             return _generated(name, _GENERATED_MODULE)
     return found

@@ -8,27 +8,35 @@ from typing import Any
 from sedano.exceptions import DecodeError, ImproperlyConfigured, TaskRevokedError
 from sedano.protocol.compression import compress, decompress
 from sedano.protocol.errors import exception_from_map, exception_to_map, pickleable
-from sedano.protocol.serializers import dumps, known_type, loads
+from sedano.protocol.serializers import dumps, json, known_type, loads
 from sedano.states import EXCEPTION_STATES
 
 __all__ = [
     "chord_part_payload",
     "decode_meta",
     "encode_meta",
+    "encode_success",
     "exception_from_map",
     "exception_to_map",
     "extended_fields",
     "failure",
     "group_key",
+    "outlasts",
     "read_chord_part",
     "revoked",
+    "says_otherwise",
     "state",
     "success",
     "task_key",
+    "writes_own_json",
 ]
 
 # A compressed record says so itself, so that a reader needs no setting: prefix, MIME type, a zero byte, data.
 _COMPRESSED = b"\0celery-compressed\0"
+
+# How a JSON record begins, in both ways of writing it; of records in other forms nothing is known without decoding them.
+_JSON_META = b'{"status"'
+_SUCCESS = (b'{"status": "SUCCESS"', b'{"status":"SUCCESS"')
 
 
 def task_key(task_id: str) -> str:
@@ -39,6 +47,19 @@ def task_key(task_id: str) -> str:
 def group_key(group_id: str) -> str:
     """The key of a saved group, and the stem of a chord's keys."""
     return "celery-taskset-meta-" + group_id
+
+
+def outlasts(stored: bytes, new: bytes) -> bool:
+    """Whether a stored record is kept although `new` comes: it says SUCCESS, and `new` says something else.
+
+    Of two runs of a call the one that succeeded counts, as in Celery. Only JSON that is not compressed is looked at.
+    """
+    return stored.startswith(_SUCCESS) and says_otherwise(new)
+
+
+def says_otherwise(record: bytes) -> bool:
+    """Whether a record is known to say something else than SUCCESS."""
+    return record.startswith(_JSON_META) and not record.startswith(_SUCCESS)
 
 
 def state(
@@ -113,6 +134,28 @@ def extended_fields(
         fields["stamped_headers"] = stamped_headers
         fields.update({stamp: value for stamp, value in stamps.items() if stamp in (stamped_headers or ())})
     return fields
+
+
+def encode_success(task_id: str, value: Any, *, date_done: str, group_id: str | None, parent_id: str | None) -> bytes:
+    """What `encode_meta(success(...))` writes as plain JSON: the record of nearly every call, in its parts.
+
+    Raises `EncodeError` when the value cannot be serialized.
+    """
+    text = b'{"status":"SUCCESS","result":%b,"traceback":null,"children":[],"date_done":"%b"' % (
+        b"null" if value is None else dumps(value, "json")[2],
+        date_done.encode(),
+    )
+    if group_id:
+        text += b',"group_id":' + json.encode(group_id)
+    if parent_id:
+        text += b',"parent_id":' + json.encode(parent_id)
+    return b'%b,"task_id":%b}' % (text, json.encode(task_id))
+
+
+def writes_own_json() -> bool:
+    """Whether "json" writes as we do: users may register another encoder under that name."""
+    probe = {"a": [1, None, "b"]}
+    return dumps(probe, "json")[2] == json.encode(probe)
 
 
 def encode_meta(meta: Mapping[str, Any], serializer: str = "json", compression: str | None = None) -> bytes:

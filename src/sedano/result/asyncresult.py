@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any
 
-from sedano import current, exceptions, states
-from sedano.exceptions import ImproperlyConfigured
-from sedano.result import tree
+from sedano import exceptions, states
+from sedano.result import ahead, tree
+from sedano.result.asking import Asking
+from sedano.result.base import R, is_single, parents_of
 from sedano.result.blocking import assert_will_not_block
-from sedano.result.callbacks import call_when_final
-
-if TYPE_CHECKING:
-    from typing import Generic
-
-    from typing_extensions import TypeVar as DefaultTypeVar
-
-    R = DefaultTypeVar("R", default=Any)
-
-    class _Result(Generic[R]):
-        pass
-else:
-    R = TypeVar("R")
-
-    class _Result:
-        def __class_getitem__(cls, _result: Any) -> type:
-            return cls
+from sedano.result.callbacks import OnReady, call_when_final
+from sedano.result.graph import DependencyGraph, graph_of
 
 
-class ResultBase(_Result[R]):
-    """What all kinds of results are."""
-
-    parent: Any = None
-
-
-class AsyncResult(ResultBase[R]):
+@is_single
+class AsyncResult(Asking[R]):
     """The state and result of the call `id`. `R` is what the task returns.
 
     It asks the backend of its app: the one given, else the process's current one, in any thread. A final record is
@@ -45,6 +26,7 @@ class AsyncResult(ResultBase[R]):
     """
 
     TimeoutError = exceptions.TimeoutError
+    _is_stored = True
     _unsent: Any = None  # why its call was not sent (`reason`), for one that was to go out with others
 
     def __init__(
@@ -63,36 +45,8 @@ class AsyncResult(ResultBase[R]):
         self._name = task_name
         self.parent = parent
         self.ignored = False
-        self._cache: dict[str, Any] | None = None
-
-    # -- whom it asks -----------------------------------------------------------------------------------------------------
-
-    @property
-    def app(self) -> Any:
-        """Its app. Raises ImproperlyConfigured when there is none."""
-        app = self._app or current.get_app()
-        if app is None:
-            raise ImproperlyConfigured(
-                f"AsyncResult({self.id!r}): there is no app in this process to ask. Make or import one first, or give it:"
-                " AsyncResult(id, app=app)."
-            )
-        return app
-
-    @app.setter
-    def app(self, app: Any) -> None:
-        self._app = app
-
-    @property
-    def backend(self) -> Any:
-        return self.app.backend if self._backend is None else self._backend
-
-    @backend.setter
-    def backend(self, backend: Any) -> None:
-        self._backend = backend
-
-    @property
-    def task_id(self) -> str:
-        return self.id
+        self._cache = None
+        ahead.unread.note(self)
 
     # -- waiting ----------------------------------------------------------------------------------------------------------
 
@@ -122,13 +76,14 @@ class AsyncResult(ResultBase[R]):
         self._refuse_unsent()
         if disable_sync_subtasks:
             assert_will_not_block()
-        if follow_parents and propagate:
-            self._throw_for_parents()
         if on_interval is not None:
             on_interval()
+        parents = self._parents_to_hear() if follow_parents and propagate else {}
         meta = self._cache
         if meta is None:
-            meta = self._wait(timeout, on_message)
+            meta = self._wait(timeout, on_message, parents)
+        if follow_parents and propagate and self._failed_for_others(meta):
+            self._throw_of_parents()
         return self._conclude(meta, propagate, callback, PROPAGATE_STATES)
 
     wait = get
@@ -146,11 +101,14 @@ class AsyncResult(ResultBase[R]):
             return None  # type: ignore[return-value]
         self._refuse_unsent()
         assert_will_not_block()
-        if propagate and self.parent is not None:
-            await importlib.import_module("asyncio").to_thread(self._throw_for_parents)
+        parents = self._parents_to_hear() if propagate else {}
         meta = self._cache
         if meta is None:
-            meta = await importlib.import_module("sedano.result.awaiting").final_meta(self, timeout, on_message)
+            meta = self._held_meta(on_message, parents)
+        if meta is None:
+            meta = await importlib.import_module("sedano.result.awaiting").final_meta(self, timeout, on_message, parents)
+        if propagate and self._failed_for_others(meta):
+            await importlib.import_module("sedano.result.awaiting").in_thread(self._throw_of_parents)
         return self._conclude(meta, propagate, callback, states.PROPAGATE_STATES)
 
     def __await__(self) -> Generator[Any, None, R]:
@@ -172,28 +130,53 @@ class AsyncResult(ResultBase[R]):
             call_when_final(self, call_back)
         return self
 
+    @property
+    def on_ready(self) -> OnReady:
+        """`then` of it as a thing of its own, and whether it has ended."""
+        return OnReady(self)
+
     def _refuse_unsent(self) -> None:
         """Raise RuntimeError for a call that was not sent: nobody will ever run it."""
         if self._unsent is not None:
             raise RuntimeError(f"call {self.id} was not sent: {self._unsent.reason}.")
 
-    def _wait(self, timeout: float | None, on_message: Callable[[Any], Any] | None) -> dict[str, Any]:
-        with closing(self._records(timeout)) as records:
-            for payload in records:
-                meta = self.backend.decode(payload)
-                if on_message is not None:
-                    on_message(meta)
-                if meta["status"] in states.READY_STATES:
-                    return self._keep(meta)
+    def _wait(
+        self, timeout: float | None, on_message: Callable[[Any], Any] | None, parents: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        meta = self._held_meta(on_message, parents)
+        if meta is not None:
+            return meta
+        reader = self.backend.reader
+        records = reader.records([*parents, self.id], timeout) if parents else ahead.records(self, reader, timeout)
+        last = b""
+        with closing(records):
+            for task_id, payload in records:
+                if payload != last:  # one that was read and then also heard
+                    meta = self._heard(task_id, payload, on_message, parents)
+                    if meta is not None:
+                        return meta
+                last = payload
         raise AssertionError("records() ends only by raising")
 
-    def _records(self, timeout: float | None) -> Generator[bytes, None, None]:
-        records: Generator[bytes, None, None] = self.backend.reader.records(self.id, timeout)
-        return records
+    def _held_meta(self, on_message: Callable[[Any], Any] | None, parents: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The meta if it was read ahead and is final."""
+        payload = None if self.payload_ahead is None else ahead.held(self, self.backend.reader)
+        return None if payload is None else self._heard(self.id, payload, on_message, parents)
 
-    def _keep(self, meta: dict[str, Any]) -> dict[str, Any]:
-        self._cache = meta
-        return meta
+    def _heard(
+        self, task_id: str, payload: bytes, on_message: Callable[[Any], Any] | None, parents: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """The meta if this record ends the waiting. Raises what a parent raised."""
+        meta: dict[str, Any] = self.backend.decode(payload)
+        is_final = meta["status"] in states.READY_STATES
+        if task_id != self.id:
+            if is_final:
+                parents[task_id]._keep(meta)
+                parents[task_id].maybe_throw()
+            return None
+        if on_message is not None:
+            on_message(meta)
+        return self._keep(meta) if is_final else None
 
     def _conclude(self, meta: dict[str, Any], propagate: bool, callback: Any, propagating: Any) -> R:
         result: Any = meta["result"]
@@ -203,55 +186,32 @@ class AsyncResult(ResultBase[R]):
             callback(self.id, result)
         return result  # type: ignore[no-any-return]
 
-    def _throw_for_parents(self) -> None:
-        """A failed step fails the whole: raise what the first failed parent raised."""
-        parents: list[Any] = []
-        node = self.parent
-        while node is not None:
-            parents.append(node)
-            node = node.parent
-        for node in reversed(parents):
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
+        """Raise what the call raised, if it has failed; else its result so far."""
+        meta = self._get_task_meta()
+        return self._conclude(meta, propagate, callback, states.PROPAGATE_STATES)
+
+    maybe_reraise = maybe_throw
+
+    def _parents_to_hear(self) -> dict[str, Any]:
+        """A failed step fails the whole: the parents whose end is not known, the first first. Raises for one that failed."""
+        unknown: dict[str, Any] = {}
+        for node in parents_of(self):
+            if isinstance(node, AsyncResult) and node._cache is None and node.backend is self.backend:
+                unknown[node.id] = node
+            else:
+                node.maybe_throw()
+        return unknown if self._cache is None else {}
+
+    def _failed_for_others(self, meta: Mapping[str, Any]) -> bool:
+        """Whether this is the body of a chord that never ran: what a header task raised says more than its ChordError."""
+        return self.parent is not None and isinstance(meta["result"], exceptions.ChordError)
+
+    def _throw_of_parents(self) -> None:
+        for node in parents_of(self):
             node.maybe_throw()
 
-    # -- asking -----------------------------------------------------------------------------------------------------------
-
-    def _get_task_meta(self) -> dict[str, Any]:
-        if self._cache is not None:
-            return self._cache
-        meta: dict[str, Any] = self.backend.get_task_meta(self.id)
-        return self._keep(meta) if meta["status"] in states.READY_STATES else meta
-
-    @property
-    def state(self) -> str:
-        """PENDING for an unknown call."""
-        return str(self._get_task_meta()["status"])
-
-    status = state
-
-    @property
-    def result(self) -> Any:
-        """The return value of a success, the exception of a failure, the meta of a state of one's own."""
-        return self._get_task_meta()["result"]
-
-    info = result
-
-    @property
-    def traceback(self) -> str | None:
-        return self._get_task_meta().get("traceback")
-
-    @property
-    def date_done(self) -> datetime | None:
-        """When it ended, aware of its zone."""
-        done = self._get_task_meta().get("date_done")
-        return datetime.fromisoformat(done) if isinstance(done, str) else done
-
-    @property
-    def children(self) -> list[Any] | None:
-        """Results of the calls that this one sent, members of groups among them; None while it has not ended."""
-        children = self._get_task_meta().get("children")
-        if not children:
-            return None
-        return [result for child in children for result in _flat(child, self._app)]
+    # -- below it ---------------------------------------------------------------------------------------------------------
 
     def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
         """(parent, result) for this result and all below it; see `tree.walk`."""
@@ -265,75 +225,20 @@ class AsyncResult(ResultBase[R]):
         """The value of the last call below this one."""
         return [value for _, value in self.collect()][-1]
 
-    @property
-    def name(self) -> str | None:
-        """The task's name, when `result_extended` is on; as are those below."""
-        return self._get_task_meta().get("name")
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> DependencyGraph:
+        """This result and all below it as a graph; see `iterdeps`. `formatter` is accepted and has no meaning here."""
+        del formatter
+        return graph_of(self.iterdeps(intermediate=intermediate))
 
-    @property
-    def args(self) -> Any:
-        return self._get_task_meta().get("args")
-
-    @property
-    def kwargs(self) -> Any:
-        return self._get_task_meta().get("kwargs")
-
-    @property
-    def worker(self) -> str | None:
-        return self._get_task_meta().get("worker")
-
-    @property
-    def retries(self) -> int | None:
-        return self._get_task_meta().get("retries")
-
-    @property
-    def queue(self) -> str | None:
-        return self._get_task_meta().get("queue")
-
-    @property
-    def supports_native_join(self) -> bool:
-        return bool(self.backend.supports_native_join)
-
-    def ready(self) -> bool:
-        """Whether it has ended."""
-        return self.state in states.READY_STATES
-
-    def successful(self) -> bool:
-        return self.state == states.SUCCESS
-
-    def failed(self) -> bool:
-        return self.state == states.FAILURE
-
-    def exists(self) -> bool:
-        """Whether a record is stored."""
-        return bool(self.backend.exists(self.id))
-
-    def throw(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Raise the result, which is an exception; a second argument is the traceback text of the worker."""
-        exc = args[0] if args else kwargs.get("exc", self.result)
-        text = args[1] if len(args) > 1 else kwargs.get("tb")
-        if not isinstance(exc, BaseException):
-            exc = RuntimeError(f"call {self.id} failed: {exc!r}")
-        if text and self._shows_remote_traceback():
-            exc.add_note(f"\nThe worker's traceback:\n{text}")
-        raise exc
-
-    def _shows_remote_traceback(self) -> bool:
-        app = self._app or current.get_app()
-        return app is not None and bool(app.conf.typed("task_remote_tracebacks"))
-
-    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
-        """Raise what the call raised, if it has failed; else its result so far."""
-        meta = self._get_task_meta()
-        return self._conclude(meta, propagate, callback, states.PROPAGATE_STATES)
-
-    maybe_reraise = maybe_throw
+    @functools.cached_property
+    def graph(self) -> DependencyGraph:
+        return self.build_graph()
 
     # -- acting -----------------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """Delete the stored record, here and of its parents."""
-        self._cache = None
+        self._cache = self.payload_ahead = None
         if self.parent is not None:
             self.parent.forget()
         self.backend.forget(self.id)
@@ -349,6 +254,20 @@ class AsyncResult(ResultBase[R]):
         """Do not run it; `terminate` also ends it where it runs."""
         return self.app.control.revoke(
             self.id, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout
+        )
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: dict[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
+        """Do not run the calls with these stamps, whichever they are."""
+        return self.app.control.revoke_by_stamped_headers(
+            headers, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout
         )
 
     # -- as a value -------------------------------------------------------------------------------------------------------
@@ -375,23 +294,8 @@ class AsyncResult(ResultBase[R]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.id}>"
 
+    def __copy__(self) -> Any:
+        return type(self)(self.id, self._backend, self._name, self._app, self.parent)
+
     def __reduce__(self) -> Any:
         return type(self), (self.id, None, self._name, None, self.parent)
-
-
-def result_from_tuple(r: Any, app: Any = None) -> Any:
-    """A result from `as_tuple()`; anything that is a result already stays."""
-    if isinstance(r, ResultBase):
-        return r
-    (identity, members) = r
-    task_id, parent = identity if isinstance(identity, list | tuple) else (identity, None)
-    if members:
-        raise NotImplementedError(f"group result {task_id}: GroupResult comes with canvas")
-    return AsyncResult(task_id, app=app, parent=result_from_tuple(parent, app) if parent else None)
-
-
-def _flat(child: Any, app: Any) -> list[Any]:
-    """A child's result, or those of the members of a group."""
-    if not isinstance(child, ResultBase) and child[1]:
-        return [result for member in child[1] for result in _flat(member, app)]
-    return [result_from_tuple(child, app)]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NoReturn
 
+import msgspec
+
 from sedano import states
 from sedano.clock import SYSTEM_CLOCK, Clock
-from sedano.contracts.settlement import ResultWrite
+from sedano.contracts.settlement import ChordStart, ResultWrite
 from sedano.log import redact_url
 from sedano.protocol import results
+from sedano.result.base import result_from_tuple
 from sedano.result.waiting import ResultReader
 
 
-@dataclass(frozen=True, slots=True)
-class ResultTerms:
+class ResultTerms(msgspec.Struct, frozen=True):
     """How an app keeps its results, as plain values. None for `expires_s`, or for that of failures, keeps them for ever."""
 
     serializer: str = "json"
@@ -25,6 +26,7 @@ class ResultTerms:
     expires_s: float | None = 86400.0
     failure_expires_s: float | None = 86400.0
     extended: bool = False
+    chord_expires_s: float = 86400.0
 
 
 class Backend:
@@ -145,6 +147,41 @@ class Backend:
     def forget(self, task_id: str) -> None:
         self.reader.forget((task_id,))
 
+    # -- groups -----------------------------------------------------------------------------------------------------------
+
+    def save_group(self, group_id: str, result: Any) -> Any:
+        """Store who the members of a group are, for as long as results are kept. Returns `result`."""
+        terms = self._terms()
+        payload = results.encode_meta({"result": result.as_tuple()}, terms.serializer, terms.compression)
+        self.reader.save_group(group_id, payload, terms.expires_s)
+        return result
+
+    def get_group_meta(self, group_id: str, cache: bool = True) -> dict[str, Any] | None:
+        """`{"result": the group's tuple}`; None for one that was not saved, or whose time is over."""
+        del cache
+        payload = self.reader.fetch_group(group_id)
+        return None if payload is None else self.decode(payload)
+
+    def restore_group(self, group_id: str, cache: bool = True) -> Any:
+        """The group that was saved; its results ask the current app. See `GroupResult.restore`."""
+        meta = self.get_group_meta(group_id, cache)
+        return None if meta is None else result_from_tuple(meta["result"])
+
+    def delete_group(self, group_id: str) -> None:
+        self.reader.forget_group(group_id)
+
+    def start_chords(self, sizes: Mapping[str, int]) -> None:
+        """Say how many parts chords have, by group id, before their headers go out. One round trip."""
+        ttl_s = self._terms().chord_expires_s
+        self.reader.start_chords([ChordStart(group_id, size, ttl_s) for group_id, size in sizes.items()])
+
+    def grow_chord(self, group_id: str, by: int) -> None:
+        """A running chord gets `by` more parts."""
+        self.reader.grow_chord(group_id, by)
+
+    def ensure_chords_allowed(self) -> None:
+        """Nothing to say: every result store of ours counts chords."""
+
     def cleanup(self) -> None:
         """Delete what is past its time, where the store does not do so itself."""
         while self.reader.expire(self._clock.wall()):
@@ -190,6 +227,8 @@ class DisabledBackend:
         )
 
     get_task_meta = get_state = get_status = get_result = get_traceback = get_children = exists = forget = refuse
+    save_group = get_group_meta = restore_group = delete_group = refuse
+    start_chords = grow_chord = ensure_chords_allowed = refuse
 
     @property
     def reader(self) -> NoReturn:

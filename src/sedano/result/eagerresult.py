@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sedano import states
+from sedano.exceptions import TaskRevokedError
 from sedano.result.asyncresult import AsyncResult
 from sedano.result.blocking import assert_will_not_block
 
@@ -21,6 +22,8 @@ else:
 
 class EagerResult(AsyncResult[R]):
     """The result of a call that was run at once."""
+
+    _is_stored = False
 
     def __init__(
         self,
@@ -89,9 +92,10 @@ class EagerResult(AsyncResult[R]):
         """Nothing is stored."""
 
     def revoke(self, *args: Any, **kwargs: Any) -> None:
-        """It has run already: only the state says so."""
+        """It has run already: only the state and the result say so."""
         del args, kwargs
-        self._cache = {**self._get_task_meta(), "status": states.REVOKED}
+        revoked = {"status": states.REVOKED, "result": TaskRevokedError("revoked"), "traceback": None}
+        self._cache = {**self._get_task_meta(), **revoked}
 
     def __repr__(self) -> str:
         return f"<EagerResult: {self.id}>"

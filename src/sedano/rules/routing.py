@@ -6,14 +6,15 @@ patterns, patterns are tried in their order, routers in theirs; the first that a
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from sedano.exceptions import ImproperlyConfigured, QueueNotFound
+from sedano.nearest import hint
 from sedano.protocol.queues import Exchange, Queue
 
 # What a router is asked with: name, args, kwargs, options, task. It answers with a route, or None to let others answer.
@@ -23,8 +24,7 @@ DIRECT: Final = "direct"
 DEFAULT_EXCHANGE: Final = ""  # the one without a name, which leads straight to the queue called like the routing key
 
 
-@dataclass(frozen=True, slots=True)
-class QueueDefaults:
+class QueueDefaults(msgspec.Struct, frozen=True):
     """The settings that complete a queue, and say what becomes of one that is not listed."""
 
     queue: str = "celery"
@@ -38,8 +38,7 @@ class QueueDefaults:
     missing_exchange_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True):
     """Where to publish. `queue` is set when the message is meant for one queue, `exchange` is then perhaps empty.
 
     `declare` are the queues that must exist before.
@@ -295,10 +294,8 @@ def _as_route(answer: Any) -> dict[str, Any]:
 
 
 def _not_found(queue: str, task: str, queues: Mapping[str, Queue]) -> str:
-    near = difflib.get_close_matches(queue, queues, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     return (
-        f"task {task!r} was routed to queue {queue!r}, which task_queues does not list.{hint} "
+        f"task {task!r} was routed to queue {queue!r}, which task_queues does not list.{hint(queue, queues)} "
         "List it there, or set task_create_missing_queues=True."
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from pprint import pformat
 from typing import Any
 
 from sedano.exceptions import CDeprecationWarning, ImproperlyConfigured
@@ -143,6 +142,8 @@ class Settings(MutableMapping[str, Any]):
 
     def humanize(self, with_defaults: bool = False, censored: bool = True) -> str:
         """The same as text, one setting a line."""
+        from pprint import pformat  # noqa: PLC0415 - for people who ask for the settings as text
+
         rows = self.table(with_defaults, censored).items()
         return "\n".join(f"{key}: {pformat(value, width=80, compact=True)}" for key, value in rows)
 

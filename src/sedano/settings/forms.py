@@ -10,10 +10,10 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
+
+import msgspec
 
 from sedano.settings.option import Option
 
@@ -23,8 +23,7 @@ _RATE = re.compile(r"\d+(\.\d+)?(/[smh])?")
 _DELIVERY_MODES = {"transient": 1, "persistent": 2, "1": 1, "2": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """`says` completes "expected ...". `read` returns the plain value, or raises: FormError adds its text to `says`.
 
     `takes_objects`: functions and classes are values too. `is_number`: None means something (no limit), not the default.
@@ -82,7 +81,7 @@ def _at_least(form: Form, minimum: float) -> Form:
             raise FormError
         return plain
 
-    return replace(form, says=f"{form.says}, {minimum:g} or more", read=read)
+    return msgspec.structs.replace(form, says=f"{form.says}, {minimum:g} or more", read=read)
 
 
 def _bool(value: Any) -> bool:
@@ -176,6 +175,8 @@ def _zone(value: Any) -> tzinfo:
         return value
     if str(value).upper() in ("UTC", "GMT"):
         return UTC  # which needs no zone database
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a zone is named: UTC, the default, needs none
+
     try:
         return ZoneInfo(_text(value))
     except Exception as exc:  # ZoneInfo raises KeyError, ValueError, OSError, depending on what the name looks like

@@ -12,10 +12,11 @@ import json
 import re
 import sys
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+import msgspec
 
 from sedano.exceptions import ImproperlyConfigured
 from sedano.settings.forms import FALSE_WORDS, TRUE_WORDS, FormError, form_of, read_value
@@ -28,8 +29,7 @@ CODE = (ModuleType, type, FunctionType, MethodType, BuiltinFunctionType)
 _CAST = re.compile(r"\((\w+)\)")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """One layer of settings.
 
     `values`: today's name -> value. `others`: the keys that are no setting, as they are spelled; `read` gives their values.

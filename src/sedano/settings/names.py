@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final, NamedTuple
 
 from sedano.exceptions import CeleryWarning
+from sedano.nearest import nearest as similar
 from sedano.settings.table import DOCUMENTED_NAMES, OLD_NAMES, OPTIONS
 
 # Which spelling of one setting wins when a source holds several, best first.
@@ -98,5 +98,4 @@ def nearest(name: str) -> str | None:
 
 
 def _close(name: str, known: list[str]) -> str | None:
-    found = difflib.get_close_matches(name, known, n=1, cutoff=_NEAR)
-    return found[0] if found else None
+    return similar(name, known, cutoff=_NEAR)

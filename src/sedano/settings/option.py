@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+import msgspec
 
 Type = Literal["bool", "int", "float", "string", "list", "tuple", "dict", "any", "bytes"]
 Origin = Literal["celery", "read", "sedano"]
@@ -11,8 +12,7 @@ Origin = Literal["celery", "read", "sedano"]
 WORKS: Final = "works"
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One setting.
 
     `effect` is WORKS, or the reason why the setting is accepted and does nothing: "not yet: ..." for what a later release

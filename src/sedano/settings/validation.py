@@ -22,6 +22,7 @@ _MIME_TYPES: Final = {
     "pickle": "application/x-python-serialize",
     "yaml": "application/x-yaml",
     "msgpack": "application/x-msgpack",
+    "auth": "application/data",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,21 +84,28 @@ class Verdict:
         )
 
 
-def judge(ledger: Ledger, calls: Iterable[str], outcomes: Mapping[str, tuple[str, str | None]]) -> Verdict:
-    """The verdict over `calls` (ids). `outcomes`: id -> (state, name of the exception's class or None)."""
+def judge(
+    ledger: Ledger,
+    calls: Iterable[str],
+    outcomes: Mapping[str, tuple[str, str | None]],
+    attempts: Callable[[str], Iterable[str]] = lambda task_id: (task_id,),
+) -> Verdict:
+    """The verdict over `calls` (ids). `outcomes`: id -> (state, name of the exception's class or None). `attempts`: the names
+    under which the attempts of a call stand in the ledger, where each has one of its own."""
     starts, ends = ledger.starts(), ledger.ends()
     ids = list(calls)
     verdict = Verdict(len(ids))
     for task_id in ids:
         state, error = outcomes.get(task_id, (states.PENDING, None))
+        names = list(attempts(task_id))
         if state not in states.READY_STATES:
             verdict.stuck.append(task_id)
-        elif state == states.SUCCESS and not ends[task_id]:
+        elif state == states.SUCCESS and not any(ends[name] for name in names):
             verdict.lost.append(task_id)
         elif state == states.FAILURE and error == "WorkerLostError":
             verdict.recorded_lost.append(task_id)
-        if starts[task_id] > 1:
+        if any(starts[name] > 1 for name in names):
             verdict.repeated.append(task_id)
-        if starts[task_id] > ends[task_id]:
+        if any(starts[name] > ends[name] for name in names):
             verdict.interrupted.append(task_id)
     return verdict

@@ -174,7 +174,8 @@ class Node:
         return self.wait(timeout_s)
 
     def __enter__(self) -> Node:
-        return self.start()
+        """Start it, unless it runs already."""
+        return self.start() if self._process is None else self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del kind, error, trace
@@ -192,11 +193,12 @@ class Node:
 
 
 def _children(pid: int) -> list[int]:
-    """Children of `pid`, by the process table of Linux."""
+    """Children of `pid`, by the process table of Linux; none of a process that has ended."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found.extend(int(word) for word in task.read_text().split())
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):
+                found.extend(int(word) for word in Path(f"/proc/{pid}/task/{task}/children").read_text().split())
     return sorted(found)
 
 

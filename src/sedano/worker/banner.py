@@ -14,7 +14,14 @@ from sedano.worker.plan import NodePlan
 if TYPE_CHECKING:
     from sedano.app.base import Celery
 
-POOL_UNITS = {"processes": ("prefork", "process", "processes"), "solo": ("solo", "slot, in this process", "")}
+POOL_UNITS = {
+    "processes": ("prefork", "process", "processes"),
+    "solo": ("solo", "slot, in this process", ""),
+    "threads": ("threads", "thread", "threads"),
+    "asyncio": ("asyncio", "call at once", "calls at once"),
+    "gevent": ("gevent", "greenlet", "greenlets"),
+    "eventlet": ("eventlet", "greenlet", "greenlets"),
+}
 _RULE = "-" * 64
 
 
@@ -35,7 +42,7 @@ def task_list(app: Celery, *, builtin: bool) -> str:
 
 
 def _rows(app: Celery, plan: NodePlan) -> list[tuple[str, str]]:
-    pool, one, many = POOL_UNITS[plan.pool]
+    pool, one, many = POOL_UNITS.get(plan.pool, (plan.pool, "call at once", "calls at once"))
     unit = one if plan.concurrency == 1 else many
     stores = app.stores
     rows = [
@@ -47,11 +54,15 @@ def _rows(app: Celery, plan: NodePlan) -> list[tuple[str, str]]:
     ]
     if stores.embedded is not None:
         rows.append(("store", f"{stores.embedded}  (embedded: no broker is configured)"))
-    rows += [("pool", f"{pool}, {plan.concurrency} {unit}"), ("acks", _acks(app.conf)), ("lease", _seconds(plan.slot.lease_s))]
+    rows += [("pool", f"{pool}, {_size(plan)} {unit}"), ("acks", _acks(app.conf)), ("lease", _seconds(plan.slot.lease_s))]
     limits = _limits(app.conf)
     if limits:
         rows.append(("limits", limits))
     return rows
+
+
+def _size(plan: NodePlan) -> str:
+    return str(plan.concurrency) if plan.scaling is None else f"{plan.scaling[1]} to {plan.scaling[0]}"
 
 
 def _acks(conf: Any) -> str:

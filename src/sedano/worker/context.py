@@ -17,7 +17,9 @@ class SlotOptions:
     """Plain values for the slot loop; resolved from settings and the command line once, in the supervisor.
 
     Times are in seconds. `prefetch_cap` None holds work measured in time (see `rules/window.py`); a number caps how many
-    deliveries the slot may hold. `max_tasks` None lets the slot live for ever. `dead_keep_s` and `dead_max_bytes` limit
+    deliveries the slot may hold. What waits behind a window that takes
+    longer than `long_s` is given back. `max_tasks` None lets the slot live for ever, and so does `max_memory_kib`.
+    `unknown_timeout_s` is how long a call of an unknown task is parked, 0 not at all. `dead_keep_s` and `dead_max_bytes` limit
     what is kept of failed calls.
     """
 
@@ -25,9 +27,12 @@ class SlotOptions:
     queue_order: str = "round_robin"  # or "priority", "sorted"
     lease_s: float = 20.0
     window_s: float = 0.02
+    long_s: float = 0.05
     prefetch_cap: int | None = None
     max_tasks: int | None = None
+    max_memory_kib: int | None = None
     max_deliveries: int = 5
+    unknown_timeout_s: float = 600.0
     dead_keep_s: float = 7 * 86400.0
     dead_max_bytes: int = 256 * 1024 * 1024
     clock: Clock = SYSTEM_CLOCK

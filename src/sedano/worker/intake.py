@@ -14,8 +14,10 @@ from sedano import signals
 from sedano.contracts import Delay, Delivery, Settlement
 from sedano.exceptions import NotRegistered, UnreadableMessage
 from sedano.protocol.call import Call, read, read_body
+from sedano.protocol.envelope import parked_until
 from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
+from sedano.rules.parking import park_until
 from sedano.worker import lines
 from sedano.worker.context import SlotOptions
 from sedano.worker.held import Held, is_harmless, request_of
@@ -44,6 +46,7 @@ class Intake:
         self._settler = settler
         self._node = node
         self._most = options.max_deliveries
+        self._unknown_timeout_s = options.unknown_timeout_s
         self._clock = options.clock
         self._was_successful = was_successful
         self._accept, self._tz = settler.message_terms.accept, settler.message_terms.tz
@@ -59,7 +62,7 @@ class Intake:
             return self._unreadable(delivery, exc)
         terms = self._settler.book.find(call.task)
         if terms is None:
-            return self._unknown(delivery, call, message)
+            return self._unknown(delivery, call, message, now)
         if 0 < self._most <= delivery.deliveries:
             _logger.error(
                 "Task %s[%s] was lost %s times, as often as is allowed: kept as a dead letter",
@@ -113,14 +116,34 @@ class Intake:
             )
         return self._settler.expired(delivery) if expired else self._settler.revoked(delivery)
 
-    def _unknown(self, delivery: Delivery, call: Call, message: Message) -> Settlement:
+    def _unknown(self, delivery: Delivery, call: Call, message: Message, now: float) -> Settlement:
+        before = parked_until(message)
+        until = park_until(before, now, self._unknown_timeout_s, call.eta)
+        if before is None:
+            self._say_unknown(call, message)
+        elif (refused := self._refused(delivery, call, now)) is not None:  # while it was parked
+            return refused
+        if until is None:
+            if before is not None:
+                _logger.error(
+                    "Task %s[%s] was parked, and no worker came that knows it: kept as a dead letter",
+                    lines.one_line(call.shadow or call.task), lines.one_line(call.id),
+                )  # fmt: skip
+            return self._settler.unknown(delivery, call)
+        if before is None:
+            _logger.info(
+                "Task %s[%s] is parked for %g s: a worker that knows it may still come",
+                lines.one_line(call.shadow or call.task), lines.one_line(call.id), self._unknown_timeout_s,
+            )  # fmt: skip
+        return self._settler.parked(delivery, message, call, until)
+
+    def _say_unknown(self, call: Call, message: Message) -> None:
         lines.unknown(
             name=call.task, body=_shown(message.body), headers=message.headers, delivery_info=call.delivery_info
         )  # fmt: skip
         if signals.task_unknown.receivers:
             exc = NotRegistered(call.task)
             signals.task_unknown.send(sender=None, message=message, exc=exc, name=call.task, id=call.id)
-        return self._settler.unknown(delivery, call)
 
     def _unreadable(self, delivery: Delivery, exc: UnreadableMessage) -> Settlement:
         body = delivery.message.body if delivery.message is not None else delivery.raw

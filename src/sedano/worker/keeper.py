@@ -21,6 +21,7 @@ from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import Coordination, LeaseRecord, QueueSpec, Results, Revoke
 from sedano.exceptions import OperationalError, ResultsUnavailable
 from sedano.rules.lease import LeaseWatch, look_every, renew_every
+from sedano.rules.promotion import look_again_in
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
 from sedano.worker.rounds import Rounds, Schedule
@@ -30,18 +31,21 @@ _logger = logging.getLogger("celery.worker")
 _consumer = logging.getLogger("celery.worker.consumer.connection")
 EXPIRE_EVERY_S = 60.0
 RESTORE_EVERY_S = 30.0
+UNPARK_EVERY_S = 2.0  # what another node parks is looked for; it is also how long a call waits that the wrong node takes again
+UNPARK_ALONE_S = 60.0  # a node parks nothing that it knows itself
 BEATS_WHEN_IDLE = 3  # in a lease time; a slot begins on a lease that is up to two thirds old
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperTerms:
-    """`queues` are those that the node consumes, `specs` their declarations; `url` is redacted."""
+    """`queues` are those that the node consumes, `specs` their declarations; `url` is redacted; `tasks` it can run."""
 
     node: str
     queues: tuple[str, ...]
     specs: tuple[QueueSpec, ...]
     lease_s: float
     url: str
+    tasks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,13 @@ class Keeper:
         self._beat_s = renew_every(terms.lease_s)
         slow_look_s = 2 * look_every(terms.lease_s)
         self._schedule = Schedule(
-            {"beat": self._beat_s, "promote": slow_look_s, "expire": EXPIRE_EVERY_S, "restore": RESTORE_EVERY_S}
+            {
+                "beat": self._beat_s,
+                "promote": slow_look_s,
+                "expire": EXPIRE_EVERY_S,
+                "restore": RESTORE_EVERY_S,
+                "unpark": UNPARK_EVERY_S,
+            }
         )
         self.renewed_at = 0.0  # monotonic
         self._retry_at = 0.0
@@ -128,6 +138,8 @@ class Keeper:
         self._note_hints()
         if self._schedule.take("promote"):
             self._promote()
+        if self._schedule.take("unpark"):
+            self._unpark()
         if self._schedule.take("expire"):
             self._expire()
         if self._schedule.take("restore") and isinstance(broker, RestoresForeign):
@@ -174,6 +186,8 @@ class Keeper:
         records = self._link.broker().leases()
         ours = self._book.ours()
         strangers = [record for record in records if record.owner not in ours]
+        if strangers and not self._strangers:
+            self._schedule.hasten("unpark", UNPARK_EVERY_S)
         self._strangers = bool(strangers)
         dead = self._watch.observe(strangers, time.monotonic(), self._terms.lease_s)
         if dead:
@@ -196,16 +210,27 @@ class Keeper:
         crashpoints.reach("supervisor.promote.before")
         while True:
             moved, next_due = broker.promote(self._terms.queues, SYSTEM_CLOCK.wall())
-            if (
-                next_due is None or next_due > SYSTEM_CLOCK.wall() or self.is_late
-            ):  # a million may be due: the leases come first
+            wait_s = look_again_in(moved, next_due, SYSTEM_CLOCK.wall())
+            if wait_s is None or wait_s > 0.0 or self.is_late:  # a million may be due: the leases come first
                 break
-            if not moved:  # the store's own clock is behind: do not spin
-                next_due = max(next_due, SYSTEM_CLOCK.wall() + 0.01)
-                break
-        if next_due is not None:
-            self._schedule.hasten("promote", next_due - SYSTEM_CLOCK.wall())
+        if wait_s is not None:
+            self._schedule.hasten("promote", wait_s)
         crashpoints.reach("supervisor.promote.after")
+
+    def _unpark(self) -> None:
+        """Fetch what others have parked and this node can run.
+
+        Beside others a thousand at a time: the wrong node may take them again.
+        """
+        if not self._strangers:
+            self._schedule.set("unpark", UNPARK_ALONE_S)
+        broker = self._link.broker()
+        if not (self._terms.tasks and broker.capabilities.schedule):
+            return
+        count = broker.unpark(self._terms.tasks, self._terms.queues)
+        if count:
+            _logger.info("%d parked calls of tasks that this node knows are back in their queues", count)
+            self._schedule.hasten("unpark", UNPARK_EVERY_S if self._strangers else 0.0)
 
     def _expire(self) -> None:
         try:
@@ -234,7 +259,8 @@ class Keeper:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self, *, hand_back: bool) -> None:
-        """End the thread. With `hand_back`, if no lease is left in the store, delayed calls go back for Celery to find."""
+        """End the thread. With `hand_back`, if no lease is left in the store, delayed and parked calls go back for Celery to
+        find."""
         self._hands_back = hand_back
         self.rounds.stop()
 
@@ -243,7 +269,7 @@ class Keeper:
             if self._hands_back and self._link.works:
                 self._hand_back()
         except OperationalError as exc:
-            _logger.warning("delayed calls stay in the schedule (use `sedano handback`): %s", exc)
+            _logger.warning("delayed and parked calls stay in the store (use `sedano handback`): %s", exc)
         self._close_others()
         self._link.close()
 
@@ -262,4 +288,4 @@ class Keeper:
         while moved := broker.handback(self._terms.queues):
             count += moved
         if count:
-            _logger.info("the last node stops: %d delayed calls are back in their queues, as Celery keeps them", count)
+            _logger.info("the last node stops: %d delayed or parked calls are back in their queues, in Celery's form", count)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from sedano.contracts import Broker, Lease, Pending, Results, Settlement, pending_of
+from sedano.contracts import Broker, ChordReady, Lease, Pending, Results, Settlement, claim_key, pending_of
 from sedano.exceptions import OperationalError
+from sedano.worker.chords import ChordFinisher
 from sedano.worker.reconnect import CANNOT, LONGEST_S, LOST, backoff, humanize
+from sedano.worker.separate import Unstorable, store_pendings
 
 _logger = logging.getLogger("celery.worker.consumer.consumer")
 
@@ -23,11 +25,14 @@ class StoreLink:
         self,
         open_broker: Callable[[], Broker],
         open_results: Callable[[], Results | None],
+        unstorable: Unstorable,
+        finisher: ChordFinisher,
         *,
         url: str,
         loud: bool,
     ) -> None:
-        self._open_broker, self._open_results = open_broker, open_results
+        self._open_broker, self._open_results, self._unstorable = open_broker, open_results, unstorable
+        self._finisher = finisher
         self._url = url
         self._warning, self._error = (logging.WARNING, logging.ERROR) if loud else (logging.DEBUG, logging.DEBUG)
         self._broker: Broker | None = None
@@ -77,6 +82,7 @@ class StoreLink:
         broker = self.broker()
         reply = broker.turn(lease, settle=settlements)
         if broker.capabilities.shared_results:
+            self._finish(lease, reply.chords)
             return
         applied = [settlement for settlement in settlements if settlement.tag not in reply.refused]
         self.store_pendings(lease, [pending for pending in map(pending_of, applied) if pending is not None])
@@ -85,13 +91,34 @@ class StoreLink:
         """Write what the broker keeps for the result store, and have the broker forget it. Repeating it is harmless."""
         if not pendings:
             return
+        if self.broker().capabilities.shared_results:
+            chords = [ChordReady(each.key.removeprefix(claim_key("")), each.claim) for each in pendings if each.claim]
+            self._finish(lease, chords)
+            return
+        results, chords_of = self._connected(), dict[str, list[ChordReady]]()
+        if results is not None:
+            chords_of = store_pendings(results, pendings, self._unstorable, repeated=True)
+        self.broker().turn(lease, stored=[pending.key for pending in pendings if pending.key not in chords_of])
+        for key, chords in chords_of.items():
+            assert results is not None
+            settlement, ended = self._finisher.elsewhere(key, [chord for chord in chords if chord.claim], results)
+            self.broker().turn(lease, settle=[settlement])
+            for group_id in ended:
+                results.end_chord(group_id)
+
+    def _finish(self, lease: Lease, chords: Sequence[ChordReady]) -> None:
+        """Shared store: end the claims to these chords, and to those that are complete by that."""
+        waiting = [chord for chord in chords if chord.claim]
+        while waiting:
+            results = self._connected()
+            assert results is not None
+            settlement = self._finisher.settlement(waiting.pop(), results)
+            waiting += [chord for chord in self.broker().turn(lease, settle=[settlement]).chords if chord.claim]
+
+    def _connected(self) -> Results | None:
         if self._results is None:
             self._results = self._open_results()
-        if self._results is not None:
-            writes = [write for pending in pendings for write in pending.writes]
-            parts = [pending.chord_part for pending in pendings if pending.chord_part is not None]
-            self._results.store(writes, parts)
-        self.broker().turn(lease, stored=[pending.key for pending in pendings])
+        return self._results
 
     def close(self) -> None:
         for store in (self._broker, self._results):

@@ -1,4 +1,4 @@
-"""Logging of a worker, set up by the settings as Celery does: formats, colours, the root logger, stdout and stderr."""
+"""Logging of a worker, set up by the settings as Celery does: formats, colours, the root logger, stdout, stderr, warnings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from sedano import signals
-from sedano.log import ColorFormatter, LoggingProxy, TaskFormatter
+from sedano.log import ColorFormatter, LoggingProxy, TaskFormatter, original_streams
+from sedano.worker.jsonlog import JSON, JsonFormatter
 from sedano.worker.nodenames import node_format
 
 FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
@@ -19,7 +20,8 @@ TASK_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task
 
 
 class LogPlan(msgspec.Struct, frozen=True):
-    """How this node logs. `file` may hold `%` codes and is None for stderr; `color` None means: on a terminal."""
+    """How this node logs. `file` may hold `%` codes and is None for stderr; `color` None means: on a terminal. A format that is
+    the word `json` is JSON, one object per line."""
 
     node: str
     level: int = logging.WARNING
@@ -33,31 +35,46 @@ class LogPlan(msgspec.Struct, frozen=True):
     redirect: bool = True
     redirect_level: str | int = "WARNING"
 
+    @property
+    def is_json(self) -> bool:
+        return self.format == JSON
+
 
 def setup_logs(plan: LogPlan, *, index: int = 0) -> None:
-    """Set up the loggers of this process. A receiver of `setup_logging` takes all of it over, except the redirection."""
+    """Set up the loggers of this process. A receiver of `setup_logging` takes all of it over, the redirection included.
+
+    Raises what such a receiver raises: a worker that cannot log as it was told must not go on in silence.
+    """
     logfile = node_format(plan.file, plan.node, index=index) if plan.file else None
     color = _wants_color(plan)
-    taken_over = signals.setup_logging.send(None, loglevel=plan.level, logfile=logfile, format=plan.format, colorize=plan.color)
+    heard = {"loglevel": plan.level, "logfile": logfile, "colorize": color}
+    taken_over = signals.setup_logging.send(None, format=plan.format, **heard)
+    for _, response in taken_over:
+        if isinstance(response, Exception):
+            raise response
     if not taken_over:
-        root = logging.getLogger()
-        if plan.hijack_root:
-            for name in (None, "celery", "celery.task", "celery.redirected"):
-                logging.getLogger(name).handlers = []
-        _configure(root, plan.level, logfile, ColorFormatter(plan.format, color, plan.date_format))
-        signals.after_setup_logger.send(
-            None, logger=root, loglevel=plan.level, logfile=logfile, format=plan.format, colorize=plan.color
-        )
-        tasks = logging.getLogger("celery.task")
-        _configure(tasks, plan.level, logfile, TaskFormatter(plan.task_format, color, plan.task_date_format))
-        tasks.propagate = False
-        signals.after_setup_task_logger.send(
-            None, logger=tasks, loglevel=plan.level, logfile=logfile, format=plan.task_format, colorize=plan.color
-        )
+        _setup_loggers(plan, logfile, color, heard)
     # Read by code that starts processes of its own, as with Celery.
     os.environ.update(CELERY_LOG_LEVEL=str(plan.level), CELERY_LOG_FILE=logfile or "")
-    if plan.redirect:
+    logging.captureWarnings(True)
+    if plan.redirect and not taken_over:
         redirect_streams(plan.redirect_level)
+        os.environ.update(CELERY_LOG_REDIRECT="1", CELERY_LOG_REDIRECT_LEVEL=str(plan.redirect_level))
+
+
+def _setup_loggers(plan: LogPlan, logfile: str | None, color: bool, heard: dict[str, Any]) -> None:
+    root = logging.getLogger()
+    if plan.hijack_root:
+        for name in (None, "celery", "celery.task", "celery.redirected"):
+            logging.getLogger(name).handlers = []
+    plain = JsonFormatter() if plan.is_json else ColorFormatter(plan.format, color, plan.date_format)
+    _configure(root, plan.level, logfile, plain)
+    signals.after_setup_logger.send(None, logger=root, format=plan.format, **heard)
+    tasks = logging.getLogger("celery.task")
+    of_tasks = JsonFormatter() if plan.task_format == JSON else TaskFormatter(plan.task_format, color, plan.task_date_format)
+    _configure(tasks, plan.level, logfile, of_tasks)
+    tasks.propagate = False
+    signals.after_setup_task_logger.send(None, logger=tasks, format=plan.task_format, **heard)
 
 
 def prepare_slot_logs(plan: LogPlan, index: int) -> None:
@@ -72,11 +89,28 @@ def redirect_streams(level: str | int) -> None:
     sys.stdout = sys.stderr = proxy
 
 
+class _LogStream(logging.StreamHandler[Any]):
+    """When nobody reads the log any more, that is told to nobody: as lines of this very log, each with a traceback of its own,
+    the complaint would cost a hundred times what the line did."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        with original_streams():
+            super().handleError(record)
+
+
+class _LogFile(WatchedFileHandler):
+    """What is wrong with the log file is said on stderr, not in it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        with original_streams():
+            super().handleError(record)
+
+
 def _configure(logger: logging.Logger, level: int, logfile: str | None, formatter: logging.Formatter) -> None:
     logger.setLevel(level)
     if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
         return  # somebody set it up, and the root logger is not to be hijacked
-    handler = WatchedFileHandler(logfile, encoding="utf-8") if logfile else logging.StreamHandler(sys.__stderr__)
+    handler = _LogFile(logfile, encoding="utf-8") if logfile else _LogStream(sys.__stderr__)
     handler.setFormatter(formatter)
     logger.addHandler(handler)
 

@@ -5,6 +5,7 @@ What this node does not understand is answered with the error that Celery gives.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,7 @@ class NodeMailbox:
         self._coordination: Coordination | None = None
         self._waits = backoff()
         self._clock = 0
+        self._has_listened = threading.Event()
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
             "hello": self._hello,
             "ping": self._ping,
@@ -64,12 +66,18 @@ class NodeMailbox:
         }
         self.rounds = Rounds("sedano-mailbox", self._round, self._end)
 
+    @property
+    def has_listened(self) -> bool:
+        """Whether it was open at least once: from then on what is sent to this node is heard, or its connection broke."""
+        return self._has_listened.is_set()
+
     def _round(self) -> float:
         try:
             if self._bus is None:
                 self._bus = self._open_bus()
             if self._mailbox is None:
                 self._mailbox = self._bus.open_mailbox(self._node)
+                self._has_listened.set()
             for message in self._mailbox.receive(_LISTEN_S, [self.rounds.fileno()]):
                 self._hear(message)
             self._waits = backoff()

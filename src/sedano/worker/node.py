@@ -7,6 +7,7 @@ before this process has a thread or a connection.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from sedano import crashpoints, signals
 from sedano.exceptions import ImproperlyConfigured, OperationalError
+from sedano.rules.scaling import Scaling
 from sedano.rules.shutdown import Event
 from sedano.settings.validation import Finding, require_valid
 from sedano.worker.advice import advise
+from sedano.worker.autoscale import Autoscale, DepthProbe
 from sedano.worker.banner import banner, root_warnings, say, task_list
 from sedano.worker.brisk import brisk
 from sedano.worker.keeper import Keeper, KeeperEars, KeeperTerms
@@ -27,6 +30,7 @@ from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
 from sedano.worker.logs import prepare_slot_logs, setup_logs
 from sedano.worker.mailbox import NodeHands, NodeMailbox
+from sedano.worker.neighbours import Neighbours
 from sedano.worker.nodenames import node_name
 from sedano.worker.pidfile import Pidfile, PidfileInUse
 from sedano.worker.plan import NodePlan, WorkerOptions, plan_node
@@ -49,12 +53,13 @@ EX_CANTCREAT = 73
 _GOODBYE_S = 15.0  # how long the threads may take to end their last round
 
 
-def start_worker(app: Celery, options: WorkerOptions) -> int:
+def start_worker(app: Celery, options: WorkerOptions, *, settled: Callable[[], None] | None = None) -> int:
     """Run a node in this process until it is stopped; the exit code. To be called in the main thread.
 
-    Raises ImproperlyConfigured for settings and options that cannot be.
+    `settled` is called once everything that can be wrong with settings, files and rights is known to be right, before the
+    first process of the pool starts. Raises ImproperlyConfigured for settings and options that cannot be.
     """
-    return Worker(app, options).start()
+    return Worker(app, options, settled=settled).start()
 
 
 class Worker:
@@ -63,8 +68,10 @@ class Worker:
     `embedded` runs it inside somebody else's process: in threads, without touching signals, logging or streams.
     """
 
-    def __init__(self, app: Celery, options: WorkerOptions, *, embedded: bool = False) -> None:
-        self.app, self.options, self.embedded = app, options, embedded
+    def __init__(
+        self, app: Celery, options: WorkerOptions, *, embedded: bool = False, settled: Callable[[], None] | None = None
+    ) -> None:
+        self.app, self.options, self.embedded, self.settled = app, options, embedded, settled
         self.hostname = node_name(options.hostname)
         self.pid = os.getpid()
         self.controller = self.consumer = self  # what Celery's hooks look for on their senders
@@ -87,6 +94,13 @@ class Worker:
         if self.supervisor is not None:
             self.supervisor.stop(Event.QUIT)
 
+    def speak(self, text: str, *, error: bool = True) -> None:
+        """Say something to whoever started the node: past the log's level and format, where there is a person to read it."""
+        if self.embedded or (self.plan is not None and self.plan.log.is_json):
+            _logger.warning("%s", text.strip())
+        else:
+            say(text, error=error)
+
     def is_ready(self) -> bool:
         return self.supervisor is not None and self.supervisor.is_ready
 
@@ -101,7 +115,7 @@ class Worker:
             if pidfile is not None:
                 pidfile.acquire()
         except PidfileInUse as exc:
-            say(f"ERROR: {exc}", error=True)
+            self.speak(f"ERROR: {exc}")
             return EX_CANTCREAT
         try:
             if not self.embedded and self._refused_as_root():
@@ -119,7 +133,8 @@ class Worker:
         """Settings, modules, tasks, queues: everything that slots inherit."""
         app, options = self.app, self.options
         app.set_current()
-        signals.celeryd_init.send(self.hostname, instance=self, conf=app.conf, options=asdict(options))
+        told = {**asdict(options), **options.user_options}
+        signals.celeryd_init.send(self.hostname, instance=self, conf=app.conf, options=told)
         app.conf.update(options.setting_changes())
         self._findings = require_valid(app.conf)
         if options.queues:
@@ -140,7 +155,7 @@ class Worker:
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=app.conf)
         plan = plan_node(app, self.options, self.hostname)
-        if not self.embedded and not self.options.quiet:
+        if not (self.embedded or self.options.quiet or plan.log.is_json):
             say(banner(app, plan))
             if plan.log.level <= logging.INFO:
                 say(task_list(app, builtin=plan.log.level <= logging.DEBUG))
@@ -151,7 +166,7 @@ class Worker:
         accept = self.app.conf.typed("accept_content")
         lines, refused = root_warnings(map(str, accept), uid=uid, forced=bool(os.environ.get("C_FORCE_ROOT")))
         for line in lines:
-            say(line, error=True)
+            self.speak(line)
         return refused
 
 
@@ -160,7 +175,7 @@ class _Run:
 
     def __init__(self, worker: Worker, plan: NodePlan) -> None:
         self._worker, self._plan, self._app = worker, plan, worker.app
-        self._table = SharedTable.create(plan.concurrency)
+        self._table = SharedTable.create(1, lanes=plan.lanes) if plan.lanes else SharedTable.create(plan.concurrency)
         self._notify = os.pipe()
         for fd in self._notify:
             os.set_blocking(fd, False)
@@ -176,12 +191,18 @@ class _Run:
             table=self._table,
             prepare_logs=lambda index: prepare_slot_logs(plan.log, index),
             alive_s=plan.alive_s,
+            pool=plan.pool if plan.lanes else None,
         )
         crashpoints.reach("supervisor.started")
         self._check_stores()
+        if ":" in plan.pool:
+            importlib.import_module("sedano.worker.pools.custom").find_pool(plan.pool)  # wrong ones are better found here
+        if self._worker.settled is not None:
+            self._worker.settled()
         if plan.pool == "solo":
             return self._run_solo(SoloPool(maker, self._notify[1], self._stop))
-        pool = ProcessPool(maker, self._notify[1], self._respawn_order)
+        name = "prefork" if maker.pool is None else plan.pool
+        pool = ProcessPool(maker, self._notify[1], self._respawn_order, name=name, spawns=plan.spawns)
         try:
             pool.start()
         except PoolBroken as exc:
@@ -238,7 +259,8 @@ class _Run:
         pool.close_pipes()
         if pipe is not None:
             pipe.close()
-        threads = [supervisor.keeper.rounds, supervisor.reaper.rounds, *([self._mailbox.rounds] if self._mailbox else [])]
+        threads = [supervisor.keeper.rounds, supervisor.reaper.rounds]
+        threads += [helper.rounds for helper in (self._mailbox, self._neighbours) if helper]
         if not any(rounds.alive for rounds in threads):
             supervisor.close()
             self._table.close()
@@ -258,7 +280,15 @@ class _Run:
 
     def _link(self, *, loud: bool) -> StoreLink:
         stores, plan = self._stores, self._plan
-        return StoreLink(stores.open_broker, stores.open_results_if_on, url=plan.url, loud=loud)
+        settler = self._settler
+        return StoreLink(
+            stores.open_broker,
+            stores.open_results_if_on,
+            settler.unstorable_pending,
+            settler.finisher,
+            url=plan.url,
+            loud=loud,
+        )
 
     def _supervisor(self, pool: Any, pipe: SignalPipe | None) -> Supervisor:
         """The supervisor with its threads, which run from here on."""
@@ -267,22 +297,43 @@ class _Run:
         book = LeaseBook(self._table)
         supervisor.reaper = Reaper(self._link(loud=False), book, self._settler, plan.node, plan.slot.lease_s)
         ears = KeeperEars(supervisor.connected, supervisor.follow_revokes, supervisor.reaper.inherit, supervisor.tried)
-        terms = KeeperTerms(plan.node, plan.slot.queues, plan.specs, plan.slot.lease_s, plan.url)
+        terms = KeeperTerms(plan.node, plan.slot.queues, plan.specs, plan.slot.lease_s, plan.url, frozenset(self._app.tasks))
         supervisor.keeper = Keeper(
             terms, self._table, book, self._link(loud=True), stores.open_results_if_on, stores.open_coordination, ears
         )
+        self._probe = self._scale(supervisor) if plan.scaling is not None else None
         self._mailbox: NodeMailbox | None = None
         if plan.remote_control:
             hands = NodeHands(supervisor.terminate, lambda: supervisor.stop(Event.SHUTDOWN))
-            accept = self._settler.message_terms.accept
-            self._mailbox = NodeMailbox(plan.node, stores.open_bus, stores.open_coordination, hands, accept=accept)
+            accept, serializer = self._settler.message_terms.accept, self._app.conf.typed("task_serializer")
+            self._mailbox = NodeMailbox(
+                plan.node, stores.open_bus, stores.open_coordination, hands, accept=accept, serializer=serializer
+            )
+            supervisor.mailbox = self._mailbox
             self._mailbox.rounds.start()
+        self._neighbours: Neighbours | None = None
+        if plan.remote_control and plan.hand_back:
+            self._neighbours = Neighbours(stores.open_broker, self._app.control.broadcast, plan.slot.queues, self._app.tasks)
+            self._neighbours.rounds.start()
         if worker.options.purge:
             self._purge()
         supervisor.keeper.rounds.start()
         supervisor.reaper.rounds.start()
         worker.supervisor = supervisor
         return supervisor
+
+    def _scale(self, supervisor: Supervisor) -> DepthProbe:
+        """Let the supervisor grow and shrink its pool; the thread that counts for it, started."""
+        assert self._plan.scaling is not None
+        most, least, keepalive_s = self._plan.scaling
+
+        def tell(waiting: int) -> None:
+            supervisor.post(lambda: autoscale.heard(waiting))
+
+        probe = DepthProbe(self._link(loud=False), self._plan.slot.queues, tell)
+        autoscale = supervisor.autoscale = Autoscale(self._table, Scaling(most, least, keepalive_s), probe.ask)
+        probe.rounds.start()
+        return probe
 
     def _hooks(self) -> NodeHooks:
         worker, plan = self._worker, self._plan
@@ -295,8 +346,7 @@ class _Run:
         def shutting_down(sig: str, how: str, exitcode: int) -> None:
             signals.worker_shutting_down.send(plan.node, sig=sig, how=how, exitcode=exitcode)
 
-        speak: Callable[[str], None] = _logger.warning if worker.embedded else lambda text: say(f"\n{text}", error=True)
-        return NodeHooks(ready, shutting_down, speak)
+        return NodeHooks(ready, shutting_down, lambda text: worker.speak(f"\n{text}"))
 
     def _purge(self) -> None:
         broker = self._app.stores.open_broker()
@@ -306,16 +356,20 @@ class _Run:
         finally:
             broker.close()
         if count:
-            say(f"purge: Erased {count} {'message' if count == 1 else 'messages'} from the queue.\n")
+            self._worker.speak(
+                f"purge: Erased {count} {'message' if count == 1 else 'messages'} from the queue.\n", error=False
+            )
 
     def _goodbye(self, supervisor: Supervisor) -> None:
         """End the threads, the one that others need last, and tell the hooks."""
-        if self._mailbox is not None:
-            self._mailbox.rounds.stop()
+        for helper in (self._mailbox, self._neighbours, self._probe):
+            if helper is not None:
+                helper.rounds.stop()
         supervisor.reaper.rounds.stop()
         supervisor.reaper.rounds.join(_GOODBYE_S)
         supervisor.keeper.finish(hand_back=self._plan.hand_back)
         supervisor.keeper.rounds.join(_GOODBYE_S)
-        if self._mailbox is not None:
-            self._mailbox.rounds.join(_GOODBYE_S)
+        for helper in (self._mailbox, self._neighbours, self._probe):
+            if helper is not None:
+                helper.rounds.join(_GOODBYE_S)
         signals.worker_shutdown.send(self._worker)

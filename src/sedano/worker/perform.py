@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Protocol
 
 from sedano import signals
 from sedano.app.attempt import Attempt, fail_attempt, run_attempt
@@ -24,6 +25,18 @@ from sedano.worker.row import Row
 from sedano.worker.settle import Settler
 
 _logger = logging.getLogger("celery.worker.job")
+
+
+class Guard(Protocol):
+    """What knows whether the task's own code runs: only then may somebody interrupt it."""
+
+    def begin(self) -> None:
+        """The task's own code comes next. Raises what was meant for it already."""
+        ...
+
+    def over(self) -> None:
+        """The task's own code is over. Safe twice."""
+        ...
 
 
 class UserCode:
@@ -48,6 +61,9 @@ class UserCode:
         if self._row.soft_limit_due():
             raise SoftTimeLimitExceeded
 
+    def over(self) -> None:
+        self.runs = False
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.runs and (self._row.soft_limit_due() or self._row.terminate):
             self.runs = False
@@ -62,7 +78,7 @@ class Performer:
         settler: Settler,
         intake: Intake,
         node: str,
-        user_code: UserCode,
+        user_code: Guard,
         store: Callable[[Sequence[ResultWrite]], None],
     ) -> None:
         self._settler = settler
@@ -76,22 +92,37 @@ class Performer:
         self._request: Context
         self._settlement: Settlement | None = None
 
+    def guard_with(self, user_code: Guard) -> None:
+        """From the next call on, `user_code` is told when a task's own code runs."""
+        self._user_code = user_code
+
     def perform(self, held: Held) -> Settlement:
         """Raises only what must stop the process: SystemExit and KeyboardInterrupt of the task's own."""
-        body = held.body
-        if body is None:
-            message = held.delivery.message
-            assert message is not None
-            try:
-                body = read_body(message, self._accept)
-            except UnreadableMessage as exc:
-                return self._intake.unreadable(held, exc)
-        self._held = held
-        self._request = request = request_of(held.call, held.delivery, self._node, body)
-        self._settlement = None
+        body = self._body_of(held)
+        if isinstance(body, Settlement):
+            return body
+        request = self._take_up(held, body)
         if held.terms.track_started:
             self._store_started(held, request)
-        attempt = self._run(held, request, body)
+        return self._end(held, request, self._run(held, request, body))
+
+    def _body_of(self, held: Held) -> Body | Settlement:
+        if held.body is not None:
+            return held.body
+        message = held.delivery.message
+        assert message is not None
+        try:
+            return read_body(message, self._accept)
+        except UnreadableMessage as exc:
+            return self._intake.unreadable(held, exc)
+
+    def _take_up(self, held: Held, body: Body) -> Context:
+        self._held = held
+        self._request = request_of(held.call, held.delivery, self._node, body)
+        self._settlement = None
+        return self._request
+
+    def _end(self, held: Held, request: Context, attempt: Attempt) -> Settlement:
         settlement = self._settlement or self._internal_error(held, request, attempt)
         self._say(held, request, attempt)
         self._settlement = None
@@ -103,17 +134,21 @@ class Performer:
         try:
             user_code.begin()
             attempt = run_attempt(task, request, body.args, body.kwargs, self._prepare)
-            user_code.runs = False
+            user_code.over()
         except SoftTimeLimitExceeded as exc:  # it came when the task's own code was just over
-            user_code.runs = False
-            attempt = fail_attempt(task, request, exc, traceback.format_exc())
-            with running(task, request):
-                self._prepare(attempt)
+            attempt = self._too_late(held, request, exc)
+        return attempt
+
+    def _too_late(self, held: Held, request: Context, exc: SoftTimeLimitExceeded) -> Attempt:
+        self._user_code.over()
+        attempt = fail_attempt(held.terms.task, request, exc, traceback.format_exc())
+        with running(held.terms.task, request):
+            self._prepare(attempt)
         return attempt
 
     def _prepare(self, attempt: Attempt) -> None:
         """Called when the body is over: its settlement is made before hooks and signals tell of the outcome."""
-        self._user_code.runs = False
+        self._user_code.over()
         self._settlement = self._settler.settle(self._held, self._request, attempt)
 
     def _internal_error(self, held: Held, request: Context, attempt: Attempt) -> Settlement:

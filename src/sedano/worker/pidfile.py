@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from sedano.exceptions import SedanoError
+from sedano.worker.banner import say
 
 
 class PidfileInUse(SedanoError):
@@ -19,14 +20,19 @@ class Pidfile:
         self._path = Path(path)
 
     def acquire(self) -> None:
-        """Write our process id; a file that a dead process left is replaced. Raises PidfileInUse, OSError."""
-        try:
-            other = int(self._path.read_text().strip() or 0)
-        except (FileNotFoundError, ValueError):
-            other = 0
-        if other and other != os.getpid() and _lives(other):
-            raise PidfileInUse(f"Pidfile ({self._path}) already exists. Seems we're already running? (pid: {other})")
-        self._path.write_text(f"{os.getpid()}\n")
+        """Write our process id. A file that names no living process, or nothing that can be read, is replaced.
+
+        Raises PidfileInUse, OSError.
+        """
+        while True:
+            try:
+                fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                self._remove_if_nobodys()
+                continue
+            with os.fdopen(fd, "w") as file:
+                file.write(f"{os.getpid()}\n")
+            return
 
     def release(self) -> None:
         """Remove the file if it is still ours."""
@@ -36,11 +42,24 @@ class Pidfile:
         except OSError:
             return
 
+    def _remove_if_nobodys(self) -> None:
+        try:
+            text = self._path.read_text().strip()
+        except FileNotFoundError:
+            return
+        if not text.isdigit() or text == "0":
+            say("Broken pidfile found - Removing it.", error=True)
+        elif int(text) != os.getpid():  # ours: a container starts each time with the same one
+            if _lives(int(text)):
+                raise PidfileInUse(f"Pidfile ({self._path}) already exists.\nSeems we're already running? (pid: {text})")
+            say("Stale pidfile exists - Removing it.", error=True)
+        self._path.unlink(missing_ok=True)
+
 
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -13,11 +13,13 @@ from sedano.contracts import QueueSpec
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import mlevel, redact_url
 from sedano.rules.retry import reconnect_intervals
+from sedano.rules.scaling import KEEPALIVE_S
 from sedano.settings import OPTIONS
+from sedano.worker import cpus
 from sedano.worker.context import SlotOptions
 from sedano.worker.logs import LogPlan
 from sedano.worker.nodenames import node_format, node_name
-from sedano.worker.pools import pool_name
+from sedano.worker.pools import PATCHES, pool_name
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
@@ -31,6 +33,7 @@ class WorkerOptions:
     """What the command line, or `app.Worker(...)`, says. None: not said, the settings decide.
 
     `app_name` is the word after `-A`, by which another process can find the app. `queues` None means all of `task_queues`.
+    `user_options` are those that the app has added to the command (`app.user_options["worker"]`), for hooks.
     The last group is accepted as in Celery; `without_gossip` and `without_mingle` mean what is never done here.
     """
 
@@ -53,6 +56,7 @@ class WorkerOptions:
     prefetch_multiplier: int | None = None
     disable_prefetch: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    user_options: Mapping[str, Any] = field(default_factory=dict)
     without_gossip: bool = False
     without_mingle: bool = False
     without_heartbeat: bool = False
@@ -70,6 +74,7 @@ class WorkerOptions:
             "task_time_limit": self.time_limit,
             "task_soft_time_limit": self.soft_time_limit,
             "worker_max_tasks_per_child": self.max_tasks_per_child,
+            "worker_max_memory_per_child": self.max_memory_per_child,
             "worker_prefetch_multiplier": self.prefetch_multiplier,
             "worker_disable_prefetch": self.disable_prefetch,
             "worker_concurrency": self.concurrency,
@@ -81,18 +86,21 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node. Times are seconds; `url` and `results_url` are redacted."""
+    """One node. Times are seconds; `url` and `results_url` are redacted. `lanes` is how many calls one process runs at once, 0
+    where each process (or this one) runs one."""
 
     node: str
     pool: str
     concurrency: int
+    lanes: int
+    spawns: bool  # each pool process is a new interpreter
+    scaling: tuple[int, int, float] | None  # most and fewest processes, how long (s) one without work stays; None: fixed
     slot: SlotOptions
     specs: tuple[QueueSpec, ...]
     log: LogPlan
     url: str
     results_url: str | None
     pidfile: str | None
-    long_s: float
     drain_s: float | None
     alive_s: float
     remote_control: bool
@@ -113,25 +121,60 @@ def plan_node(app: Celery, options: WorkerOptions, node: str | None = None) -> N
         raise ImproperlyConfigured("there is no queue to consume from: check -Q, -X and task_queues")
     again, at_start = read("broker_connection_retry"), read("broker_connection_retry_on_startup")
     pidfile = options.pidfile or read("worker_pidfile")
+    limits = read_autoscale(options.autoscale)
+    if pool == "solo":
+        concurrency = 1
+    elif limits is not None:
+        concurrency = limits[0]
+    else:
+        concurrency = resolve_concurrency(read("worker_concurrency"), processes=pool == "processes")
     return NodePlan(
         node=node,
         pool=pool,
-        concurrency=1 if pool == "solo" else resolve_concurrency(read("worker_concurrency")),
-        slot=_slot_options(app, tuple(consumed)),
+        concurrency=concurrency,
+        lanes=0 if pool in ("solo", "processes") else concurrency,
+        scaling=(*limits, _keepalive_s()) if limits is not None and pool == "processes" else None,
+        spawns=pool in PATCHES or read("worker_pool_start_method") == "spawn",
+        slot=_slot_options(app, tuple(consumed), pool),
         specs=tuple(spec for queue in consumed.values() for spec in specs_of(queue)),
         log=log_plan(app, options, node),
         url=redact_url(stores.broker_url),
         results_url=redact_url(stores.results_url) if stores.results_url else None,
         pidfile=node_format(pidfile, node) if pidfile else None,
-        long_s=_number(app.conf, "worker_long_task_time"),
         drain_s=read("worker_drain_timeout"),
         alive_s=_number(app.conf, "worker_proc_alive_timeout"),
         remote_control=read("worker_enable_remote_control"),
-        hand_back=stores.broker_url.partition(":")[0] in ("redis", "rediss", "unix", "redis+socket", "sentinel"),
+        hand_back=stores.speaks_celery,
         connect_patience_s=_patience_s(read("broker_connection_max_retries")),
         connect_at_start=again if at_start is None else at_start,
         connect_again=again,
     )
+
+
+def read_autoscale(text: str | None) -> tuple[int, int] | None:
+    """(most, fewest) of `MAX,MIN` or `MAX`; None when nothing is said. Raises ImproperlyConfigured."""
+    if not text:
+        return None
+    try:
+        numbers = sorted((int(word) for word in text.split(",")), reverse=True)
+        most, least = numbers if len(numbers) == 2 else (*numbers, 0)
+    except ValueError:
+        most = least = 0
+    if most < 1 or least < 0:
+        raise ImproperlyConfigured(f"an autoscale of {text!r} cannot be: give MAX,MIN, such as 10,2, with MAX from 1 on")
+    return most, least
+
+
+def _keepalive_s() -> float:
+    """As in Celery, the environment says it."""
+    text = os.environ.get("AUTOSCALE_KEEPALIVE")
+    try:
+        seconds = float(text) if text else KEEPALIVE_S
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < FOR_EVER_S:
+        raise ImproperlyConfigured(f"AUTOSCALE_KEEPALIVE={text!r} cannot be: give a number of seconds above 0")
+    return seconds
 
 
 def log_plan(app: Celery, options: WorkerOptions, node: str) -> LogPlan:
@@ -151,10 +194,15 @@ def log_plan(app: Celery, options: WorkerOptions, node: str) -> LogPlan:
     )
 
 
-def resolve_concurrency(wanted: int | str | None) -> int:
-    """A number, or how many cores this process may use. Raises ImproperlyConfigured."""
+def resolve_concurrency(wanted: int | str | None, *, processes: bool = True) -> int:
+    """A number; unset, how many processors this process may use; `auto`, for `processes`, no more than its container allows.
+
+    Raises ImproperlyConfigured.
+    """
+    if wanted == "auto" and processes:
+        return cpus.affordable_cpus()
     if wanted is None or wanted in ("", 0, "0", "auto"):
-        return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        return cpus.usable_cpus()
     try:
         number = int(wanted)
     except ValueError:
@@ -164,7 +212,7 @@ def resolve_concurrency(wanted: int | str | None) -> int:
     return number
 
 
-def _slot_options(app: Celery, queues: tuple[str, ...]) -> SlotOptions:
+def _slot_options(app: Celery, queues: tuple[str, ...], pool: str) -> SlotOptions:
     read = app.conf.typed
     plain = SlotOptions(queues)
     transport = read("broker_transport_options")
@@ -174,9 +222,12 @@ def _slot_options(app: Celery, queues: tuple[str, ...]) -> SlotOptions:
         queue_order=str(transport.get("queue_order_strategy") or plain.queue_order),
         lease_s=_number(app.conf, "worker_lease_time"),
         window_s=_number(app.conf, "worker_window_time"),
+        long_s=_number(app.conf, "worker_long_task_time"),
         prefetch_cap=_prefetch_cap(app.conf),
         max_tasks=read("worker_max_tasks_per_child") or None,
+        max_memory_kib=(None if pool == "solo" else read("worker_max_memory_per_child")) or None,
         max_deliveries=read("task_max_deliveries") or 0,
+        unknown_timeout_s=_number(app.conf, "task_unknown_timeout"),
         dead_keep_s=FOR_EVER_S if keep_s is None else keep_s,
         dead_max_bytes=NO_LIMIT if keep_bytes is None else keep_bytes,
     )

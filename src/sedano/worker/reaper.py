@@ -46,11 +46,13 @@ _SETTLE_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class SlotDeath:
-    """How a slot of this node died: its row at that moment, and a text for people ("signal 9 (SIGKILL)")."""
+    """How a slot of this node died: its row at that moment, a text for people ("signal 9 (SIGKILL)"), and what more is known
+    of it, to be written behind that."""
 
     view: RowView
     how: str
     cold: bool = False
+    more: str = ""
 
 
 @dataclass(slots=True)
@@ -230,7 +232,7 @@ class Reaper:
         death = estate.death
         if death is None:
             return judge_stranger(deliveries, self._settler, detail=f"Worker exited prematurely: {estate.owners[0]} is gone.")
-        detail = f"Worker exited prematurely: {death.how}."
+        detail = f"Worker exited prematurely: {death.how}{death.more}."
         verdicts = judge_slot(death.view, deliveries, self._settler, detail=detail, cold=death.cold)
         for _ in verdicts.lost:
             lines.handler_error(WorkerLostError(detail))

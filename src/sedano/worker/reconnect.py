@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 from collections.abc import Callable, Iterator
 
 from sedano.exceptions import OperationalError
+from sedano.polling import POLLIN, new_poll
 
 _logger = logging.getLogger("celery.worker.consumer.consumer")
 
@@ -84,9 +84,9 @@ class Reconnection:
 
     def pause(self, seconds: float) -> None:
         """Wait, but no longer than until the supervisor wants something."""
-        poll = select.poll()  # select() stops at file number 1024
+        poll = new_poll()  # select() stops at file number 1024
         if self._wake_fd is not None:
-            poll.register(self._wake_fd, select.POLLIN)
+            poll.register(self._wake_fd, POLLIN)
         if poll.poll(seconds * 1000) and self._wake_fd is not None:
             drain(self._wake_fd)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
+import msgspec
+
 from sedano import states
 from sedano.app.attempt import Attempt
-from sedano.app.context import Context
+from sedano.app.context import Context, children_of
+from sedano.canvas.plan import Doomed
 from sedano.clock import Clock
 from sedano.contracts import ChordPart, Outcome, ResultWrite
 from sedano.exceptions import Retry
 from sedano.protocol import results
 from sedano.protocol.call import Call
+from sedano.worker.claims import encode_claim
 from sedano.worker.terms import ResultTerms, TaskTerms
+
+_DATE_LENGTH = len("2026-01-01T00:00:00")
 
 
 class Records:
@@ -25,6 +32,9 @@ class Records:
         self._node = node
         self._tz = tz
         self._clock = clock
+        self._is_plain = how.serializer == "json" and not how.compression and not how.extended and results.writes_own_json()
+        self._second = -1.0
+        self._second_text = ("", "")
 
     def of_attempt(
         self, call: Call, terms: TaskTerms, request: Context, attempt: Attempt, children: Sequence[Any] | None
@@ -60,9 +70,14 @@ class Records:
     ) -> ResultWrite:
         """The record of `state`. Raises EncodeError when `value` cannot be written."""
         how = self.how
+        if self._is_plain and state == states.SUCCESS and not children and (request is None or not children_of(request)):
+            payload = results.encode_success(
+                call.id, value, date_done=self._now(), group_id=call.group, parent_id=call.parent_id
+            )
+            return ResultWrite(call.id, payload, how.ttl_s, True)
         ready = state in states.READY_STATES
-        if children is None and request is not None and request.__dict__.get("_children"):
-            children = [child.as_tuple() for child in request.children]
+        if children is None and request is not None and (sent := children_of(request)):
+            children = [child.as_tuple() for child in sent]
         meta = results.state(
             call.id,
             state,
@@ -96,10 +111,57 @@ class Records:
             return None
         payload = results.chord_part_payload(call.id, state, value, self.how.serializer)
         index = request.group_index if isinstance(request.group_index, int) else 0
-        return ChordPart(group_id, call.id, index, payload, self.how.chord_ttl_s)
+        claim = encode_claim(request.chord, call.id, request.root_id)
+        return ChordPart(group_id, call.id, index, payload, self.how.chord_ttl_s, claim)
+
+    def failed_part(self, part: ChordPart, exc: BaseException) -> ChordPart:
+        """`part` with a FAILURE instead of what the store refuses."""
+        payload = results.chord_part_payload(part.task_id, states.FAILURE, exc, self.how.serializer)
+        return msgspec.structs.replace(part, payload=payload)
+
+    def of_doomed(
+        self,
+        lost: Doomed,
+        exc: BaseException | None,
+        *,
+        traceback: str | None = None,
+        root_id: str | None = None,
+        children: Sequence[Any] = (),
+    ) -> tuple[tuple[ResultWrite, ...], tuple[ChordPart, ...]]:
+        """FAILURE for calls that will never run, and their parts of chords. `children` are of the first call."""
+        how = self.how
+        writes: tuple[ResultWrite, ...] = ()
+        if how.stored:
+            writes = tuple(
+                self.write(
+                    Call("", task_id), None, states.FAILURE, exc, traceback=traceback, children=() if position else children
+                )
+                for position, task_id in enumerate(lost.ids)
+            )
+        parts = (
+            ChordPart(
+                part.group_id,
+                part.task_id,
+                part.group_index,
+                results.chord_part_payload(part.task_id, states.FAILURE, exc, how.serializer),
+                how.chord_ttl_s,
+                encode_claim(part.body, part.task_id, root_id),
+            )
+            for part in lost.parts
+        )
+        return writes, tuple(parts)
 
     def _now(self) -> str:
-        return datetime.fromtimestamp(self._clock.wall(), self._tz).isoformat()
+        """As `datetime.isoformat` writes it. All but the fraction is the same for a second."""
+        fraction, second = math.modf(self._clock.wall())
+        micros = round(fraction * 1e6)
+        if micros == 1_000_000:
+            micros, second = 0, second + 1
+        if second != self._second:
+            text = datetime.fromtimestamp(second, self._tz).isoformat()
+            self._second, self._second_text = second, (text[:_DATE_LENGTH], text[_DATE_LENGTH:])
+        before, after = self._second_text
+        return f"{before}.{micros:06d}{after}" if micros else before + after
 
 
 def ignores_result(call: Call, terms: TaskTerms) -> bool:

@@ -13,6 +13,7 @@ name, as `multiprocessing` does.
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from sedano.exceptions import ImproperlyConfigured
 from sedano.worker.context import SlotOptions
 from sedano.worker.lifeline import die_with_parent
 from sedano.worker.logs import LogPlan, prepare_slot_logs, setup_logs
+from sedano.worker.pools import PATCHES
 from sedano.worker.slotprocess import SlotMaker
 from sedano.worker.table import SharedTable
 from sedano.worker.template import TemplateEnds, run_template
@@ -51,6 +53,9 @@ class _Papers(msgspec.Struct):
     alive_s: float
     table_fd: int
     slots: int
+    lanes: int
+    pool: str | None
+    alias: bool
     socket: int
     wake: list[int]
     notify: int
@@ -77,6 +82,9 @@ def start_template(order: RespawnOrder, ends: TemplateEnds, maker: SlotMaker, *,
         alive_s=maker.alive_s,
         table_fd=maker.table.fd,
         slots=len(maker.table),
+        lanes=maker.table.lanes,
+        pool=maker.pool,
+        alias="sedano.as_celery" in sys.modules,
         socket=ends.socket,
         wake=list(ends.wake),
         notify=ends.notify,
@@ -89,10 +97,18 @@ def start_template(order: RespawnOrder, ends: TemplateEnds, maker: SlotMaker, *,
 
 def _execute(papers: _Papers, more_fds: list[int]) -> int:
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    patch = PATCHES.get(papers.pool or "") if papers.slot is not None else None
+    program = ["-m", "sedano.worker.respawn"]
+    environment = dict(os.environ)
+    if patch is not None:  # before anything else is imported, by the alias for example
+        program = ["-c", f"{patch}; from sedano.worker.respawn import main; main()"]
+        environment.pop("SEDANO_AS_CELERY", None)
+    elif papers.alias:
+        environment["SEDANO_AS_CELERY"] = "1"
     process = subprocess.Popen(
-        [sys.executable, *flags, "-m", "sedano.worker.respawn"],
+        [sys.executable, *flags, *program],
         stdin=subprocess.PIPE,
-        env={**os.environ, "SEDANO_AS_CELERY": "1"} if "sedano.as_celery" in sys.modules else None,
+        env=environment,
         pass_fds=[papers.table_fd, papers.notify, *more_fds],
     )
     assert process.stdin is not None
@@ -127,9 +143,10 @@ def _maker(papers: _Papers) -> SlotMaker:
         app=app,
         node=papers.node,
         options=SlotOptions(**options),
-        table=SharedTable.attach(papers.table_fd, papers.slots),
+        table=SharedTable.attach(papers.table_fd, papers.slots, papers.lanes),
         prepare_logs=lambda index: prepare_slot_logs(log, index),
         alive_s=papers.alive_s,
+        pool=papers.pool,
     )
 
 
@@ -146,6 +163,9 @@ def main() -> None:
     """Be the process that the papers on stdin describe."""
     papers = msgspec.json.decode(sys.stdin.buffer.read(), type=_Papers)
     sys.path[:] = papers.path
+    if papers.alias:
+        os.environ["SEDANO_AS_CELERY"] = "1"  # for what this process starts
+        importlib.import_module("sedano.as_celery")
     ends = TemplateEnds(papers.socket, tuple(papers.wake), papers.notify)
     if papers.slot is not None:
         die_with_parent(papers.parent)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
 import threading
 import time
 from collections.abc import Callable
+
+from sedano.polling import POLLIN, new_poll
 
 _logger = logging.getLogger("celery.worker")
 _AFTER_ERROR_S = 5.0
@@ -67,8 +68,8 @@ class Rounds:
 
     def pause(self, seconds: float | None) -> None:
         """Wait until `seconds` are over or somebody wants this thread."""
-        poll = select.poll()
-        poll.register(self._pipe[0], select.POLLIN)
+        poll = new_poll()
+        poll.register(self._pipe[0], POLLIN)
         if poll.poll(None if seconds is None else max(0.0, seconds) * 1000):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._pipe[0], 4096)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Generator, Sequence
 
 import msgspec
 
+from sedano.contracts import Outcome
 from sedano.worker.rowfields import FlagField, FloatField, IntField
 from sedano.worker.rowview import CallNote, CallStatus, Cause, Phase, RowView
 
@@ -21,6 +23,15 @@ _INDEX_AT = _STATUS_AT + MAX_WINDOW
 _DATA_AT = _INDEX_AT + 8 * MAX_WINDOW
 _LOCK_PATIENCE_S = 0.1  # a stopped (SIGSTOP) slot may hold its lock for ever: the supervisor must not wait for it
 _SHORT = 200
+
+# What is on the way of every call reads the words of the header by their places: a descriptor costs as much as the rest.
+_PROCESSED, _LOST, _STOP, _CURRENT, _STARTED_AT, _USED, _CONDEMNED, _WISH, _INTENT = 3, 9, 10, 18, 19, 21, 22, 24, 25
+_COUNTERS = {Outcome.SUCCESS: 4, Outcome.FAILURE: 5, Outcome.RETRY: 6}
+_STARTED, _FINISHED = int(CallStatus.STARTED), int(CallStatus.FINISHED)
+
+# Whether stores and loads of one process are seen by another in their order, but for a load that overtakes a store: x86. There
+# a call starts without a lock of the kernel (docs/decisions/0003-starting-a-call-without-a-system-call.md).
+_IS_ORDERED = sys.platform == "win32" or os.uname().machine in ("x86_64", "amd64", "i386", "i686")
 
 _notes_encoder = msgspec.msgpack.Encoder()
 _notes_decoder = msgspec.msgpack.Decoder(tuple[CallNote, ...])
@@ -62,7 +73,7 @@ class Row:
     pid = IntField(0)
     fence = IntField(1)
     next_due = FloatField(2)  # Unix seconds of the earliest call this slot has delayed since the keeper looked; 0 = none
-    processed = IntField(3)
+    processed = IntField(_PROCESSED)
     succeeded = IntField(4)
     failed = IntField(5)
     retried = IntField(6)
@@ -70,19 +81,21 @@ class Row:
     stash = IntField(13)  # how many deliveries the slot holds reserved besides its window
     # written by the supervisor and its keeper
     renewed_at = FloatField(8)  # the slot writes it too, when it registers
-    lost = FlagField(9)  # a renew was refused: the lease is somebody else's
-    stop = IntField(10)  # 1: finish the running call, hand back the rest, exit 0
+    lost = FlagField(_LOST)  # a renew was refused: the lease is somebody else's
+    stop = IntField(_STOP)  # 1: finish the running call, hand back the rest, exit 0
     terminate = FlagField(11)  # the next SIGTERM is meant for the running call: die of it
     # the window; read through `snapshot` and `running`
     window = IntField(16)
-    started_at = FloatField(19)
+    started_at = FloatField(_STARTED_AT)
     _phase = IntField(7)
     _count = IntField(17)
-    _current = IntField(18)
+    _current = IntField(_CURRENT)
     _notes_bytes = IntField(20)
-    _used = IntField(21)
-    _condemned = IntField(22)
+    _used = IntField(_USED)
+    _condemned = IntField(_CONDEMNED)
     _soft = IntField(23)
+    _wish = IntField(_WISH)  # the slot's: the last call of the window that it started or is about to start
+    _intent = IntField(_INTENT)  # the supervisor's: it decides about this row right now, under the lock
 
     def __init__(self, region: memoryview, index: int, fd: int, lock_at: int) -> None:
         self.index = index
@@ -92,6 +105,7 @@ class Row:
         self._entries = region[_INDEX_AT:_DATA_AT].cast("I")
         self._fd, self._lock_at = fd, lock_at
         self._thread_lock = threading.Lock()
+        self._barrier = threading.Lock()
 
     # -- the slot's side ----------------------------------------------------------------------------------------------
 
@@ -145,7 +159,7 @@ class Row:
             self._region[_DATA_AT : _DATA_AT + len(blob)] = blob
             self._region[_STATUS_AT : _STATUS_AT + count] = bytes(count)
             self._notes_bytes = self._used = len(blob)
-            self._current = -1
+            self._current = self._wish = -1
             self.window += 1
             self._count = count
 
@@ -153,35 +167,59 @@ class Row:
         """Mark call `k` as running since `now`; False when the supervisor has taken it back: do not run it.
 
         Does not return when the supervisor has condemned this slot: the signal is on its way.
+
+        Without the row's lock as long as the supervisor has no intent: the wish is written before the intent is read, and
+        the supervisor writes its intent before it reads the wish, so that at least one of the two gives way.
         """
-        region, lock, fd, lock_at = self._region, self._thread_lock, self._fd, self._lock_at
-        lock.acquire()  # not `with self._locked()`: this is on the way of every call
-        try:
-            _lock_byte(fd, lock_at)
+        ints, region = self.ints, self._region
+        ints[_WISH] = k
+        with self._barrier:  # the load below must not overtake the store above
+            pass
+        if not _IS_ORDERED or ints[_INTENT] or ints[_CONDEMNED] or region[_STATUS_AT + k]:
+            return self._start_in_turn(k, now)
+        self.floats[_STARTED_AT] = now
+        ints[_CURRENT] = k
+        region[_STATUS_AT + k] = _STARTED
+        return True
+
+    def _start_in_turn(self, k: int, now: float) -> bool:
+        """`start`, after whatever the supervisor is deciding."""
+        with self._locked():
             if not self._condemned:
-                if region[_STATUS_AT + k]:  # not BEGUN
+                if self._region[_STATUS_AT + k] != CallStatus.BEGUN:
                     return False
                 self.started_at = now
                 self._current = k
-                region[_STATUS_AT + k] = CallStatus.STARTED
+                self._region[_STATUS_AT + k] = CallStatus.STARTED
                 return True
-        finally:
-            _unlock_byte(fd, lock_at)
-            lock.release()
         while True:  # condemned
             time.sleep(1.0)
 
+    def is_called_off(self) -> bool:
+        """Whether the supervisor wants nothing more to be started: the slot is to stop, or its lease is lost."""
+        ints = self.ints
+        return ints[_STOP] != 0 or ints[_LOST] != 0
+
+    def count(self, outcome: Outcome) -> None:
+        """One more call that ran to its end."""
+        ints = self.ints
+        ints[_PROCESSED] += 1
+        counter = _COUNTERS.get(outcome)
+        if counter is not None:
+            ints[counter] += 1
+
     def finish(self, k: int, settlement: bytes) -> bool:
         """Keep the encoded settlement of call `k` and mark it finished; False: no room, settle it at once."""
-        used, size = self._used, len(settlement)
+        ints, region = self.ints, self._region
+        used, size = ints[_USED], len(settlement)
         at = _DATA_AT + used
-        if at + size > len(self._region):
+        if at + size > ROW_BYTES:
             return False
-        self._region[at : at + size] = settlement
+        region[at : at + size] = settlement
         self._entries[2 * k] = used
         self._entries[2 * k + 1] = size
-        self._used = used + size
-        self._region[_STATUS_AT + k] = CallStatus.FINISHED
+        ints[_USED] = used + size
+        region[_STATUS_AT + k] = _FINISHED
         return True
 
     def close_window(self) -> list[int]:
@@ -240,11 +278,13 @@ class Row:
         with self._locked(_LOCK_PATIENCE_S) as held:
             if not held or not self.waiting() or window not in (None, self.window):
                 return []
+            notes = self._notes()
             taken: list[CallNote] = []
-            for k, note in enumerate(self._notes()):
-                if self._region[_STATUS_AT + k] == CallStatus.BEGUN:
-                    self._region[_STATUS_AT + k] = CallStatus.TAKEN
-                    taken.append(note)
+            with self._intending():
+                for k in range(self._wish + 1, len(notes)):
+                    if self._region[_STATUS_AT + k] == CallStatus.BEGUN:
+                        self._region[_STATUS_AT + k] = CallStatus.TAKEN
+                        taken.append(notes[k])
             return taken
 
     def condemn(self, window: int, k: int, cause: Cause) -> bool:
@@ -254,11 +294,14 @@ class Row:
         no other call; if `k` still finishes, its settlement counts.
         """
         with self._locked(_LOCK_PATIENCE_S) as held:
-            running = self.running()
-            if not held or running is None or running[:2] != (window, k):
+            if not held:
                 return False
-            self._condemned = cause
-            return True
+            with self._intending():
+                running = self.running()
+                if running is None or running[:2] != (window, k) or self._wish != k:
+                    return False
+                self._condemned = cause
+                return True
 
     def mark_soft(self, window: int, k: int) -> bool:
         """Say that the soft limit of call `k` is over, before SIGUSR1 is sent; False when it does not run any more."""
@@ -282,7 +325,7 @@ class Row:
         with self._locked(_LOCK_PATIENCE_S):
             self._region[:_STATUS_AT] = bytes(_STATUS_AT)
             self.processed, self.succeeded, self.failed, self.retried, self.window = kept
-            self._current = -1
+            self._current = self._wish = -1
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -297,6 +340,17 @@ class Row:
 
     def _call_key(self, k: int) -> int:
         return self.window * MAX_WINDOW + k + 1
+
+    @contextlib.contextmanager
+    def _intending(self) -> Generator[None]:
+        """Inside of the lock: from here on the slot starts nothing that `_wish` does not name yet, but waits for the lock."""
+        self._intent = 1
+        try:
+            with self._barrier:
+                pass
+            yield
+        finally:
+            self._intent = 0
 
     @contextlib.contextmanager
     def _locked(self, patience_s: float | None = None) -> Generator[bool]:

@@ -54,7 +54,8 @@ class CallNote(msgspec.Struct, frozen=True, array_like=True):
 @dataclass(frozen=True, slots=True)
 class RowView:
     """A row at one moment. `current` is the index of the call that was started last, -1 for none; it is running when its
-    status is STARTED. `settlements` maps tags of FINISHED calls to their encoded settlements."""
+    status is STARTED. `settlements` maps tags of FINISHED calls to their encoded settlements. Where many calls run at once,
+    `causes` says for which of them the process was ended."""
 
     index: int
     owner: str
@@ -68,6 +69,7 @@ class RowView:
     started_at: float = 0.0
     settlements: dict[str, bytes] = field(default_factory=dict)
     condemned: Cause = Cause.NONE
+    causes: dict[str, Cause] = field(default_factory=dict)
 
     @property
     def running(self) -> CallNote | None:

@@ -15,9 +15,23 @@ from sedano import states
 from sedano.app.attempt import Attempt, fail_attempt
 from sedano.app.context import Context
 from sedano.app.followups import Followups, build_followups, followups
-from sedano.contracts import DeadNote, Delivery, Fate, Outcome, Outgoing, ResultWrite, Settlement
+from sedano.canvas.plan import Doomed, doomed
+from sedano.contracts import (
+    ChordPart,
+    ChordStart,
+    DeadNote,
+    Delivery,
+    Fate,
+    Outcome,
+    Outgoing,
+    Pending,
+    ResultWrite,
+    Settlement,
+    pending_key,
+)
 from sedano.exceptions import (
     BackendStoreError,
+    ChordError,
     NotRegistered,
     TaskRevokedError,
     TimeLimitExceeded,
@@ -26,8 +40,10 @@ from sedano.exceptions import (
 )
 from sedano.protocol import envelope
 from sedano.protocol.call import Body, Call, read, read_body
+from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
 from sedano.rules.loss import LossVerdict, judge
+from sedano.worker.chords import ChordFinisher
 from sedano.worker.context import SlotOptions
 from sedano.worker.held import Held, is_harmless, request_of
 from sedano.worker.lines import whole
@@ -38,6 +54,7 @@ if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 _DETAIL_LENGTH = 300
+_SUCCESS, _ACK = Outcome.SUCCESS, Fate.ACK  # looking them up on their class costs ten times as much
 
 
 class Settler:
@@ -48,6 +65,7 @@ class Settler:
         self.message_terms: MessageTerms = message_terms(app)
         how = result_terms(app.conf, stored=app.stores.results_url is not None)
         self.records = Records(how, node, app.timezone, options.clock)
+        self.finisher = ChordFinisher(app, self.records, node, self.message_terms.accept)
         self._node = node
         self._options = options
         self._clock = options.clock
@@ -61,16 +79,20 @@ class Settler:
         a result, what `build_followups` raises for a message.
         """
         call, terms, outcome = held.call, held.terms, attempt.outcome
-        after: Followups | None = None
-        if outcome is not Outcome.SUCCESS or request.callbacks or request.chain or request.pending_retries:
-            after = build_followups(terms.task, request, attempt)
-        write, part = self.records.of_attempt(call, terms, request, attempt, after.children if after is not None else None)
+        if outcome is _SUCCESS and not (request.callbacks or request.chain or request.pending_retries):  # nearly every call
+            write, part = self.records.of_attempt(call, terms, request, attempt, None)
+            return Settlement(held.delivery.tag, outcome, _ACK, call.id, call.retries, write, (), part)
+        after = build_followups(terms.task, request, attempt)
+        write, part = self.records.of_attempt(call, terms, request, attempt, after.children)
         fate, dead = self._fate(held, attempt)
-        messages_out = self._as_sent(after.messages_out) if after is not None else ()
+        messages_out = self._as_sent(after.messages_out)
         if outcome is Outcome.REJECTED and attempt.requeue and fate is Fate.ACK:
             messages_out = (*messages_out, again(held.delivery))
-        steps = self._failed_steps(after, attempt) if after is not None and after.failed_steps else ()
-        return Settlement(held.delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps)
+        steps, parts = self._failed_steps(after, attempt, request)
+        return Settlement(
+            held.delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps, parts,
+            self._starts(after),
+        )  # fmt: skip
 
     def started(self, held: Held, request: Context, pid: int) -> ResultWrite | None:
         """The record of STARTED, None when this call does not ask for one."""
@@ -118,12 +140,12 @@ class Settler:
         exc = WorkerLostError(detail)
         return self._retried(delivery, exc) or self._failed(delivery, exc, Outcome.LOST)
 
-    def poison(self, delivery: Delivery) -> Settlement:
-        """Lost as often as is allowed."""
+    def poison(self, delivery: Delivery, detail: str = "") -> Settlement:
+        """Lost as often as is allowed; `detail` says how it was lost last."""
         most = self._options.max_deliveries
         exc = WorkerLostError(
             f"{delivery.deliveries + 1} processes ended while they ran this call (task_max_deliveries is {most}): "
-            "it is kept as a dead letter"
+            "it is kept as a dead letter" + (f". The last time: {detail}" if detail else "")
         )
         return self._failed(delivery, exc, Outcome.POISON)
 
@@ -136,7 +158,8 @@ class Settler:
             return settlement
         return Settlement(
             delivery.tag, Outcome.FAILURE, Fate.REQUEUE, settlement.task_id, settlement.retries, settlement.result,
-            settlement.messages_out, settlement.chord_part, None, settlement.more_results,
+            settlement.messages_out, settlement.chord_part, None, settlement.more_results, settlement.more_parts,
+            settlement.chord_starts,
         )  # fmt: skip
 
     def terminated(self, delivery: Delivery) -> Settlement:
@@ -158,7 +181,15 @@ class Settler:
         exc = NotRegistered(call.task)
         write = self.records.write(call, None, states.FAILURE, exc) if self.records.how.stored else None
         fate, dead = self._dead(Outcome.UNKNOWN, repr(exc), call.id, call.task)
-        return Settlement(delivery.tag, Outcome.UNKNOWN, fate, call.id, call.retries, write, dead=dead)
+        _, body = self._look(delivery)
+        part, steps, parts = self._never(call, request_of(call, delivery, self._node, body), states.FAILURE, exc)
+        return Settlement(delivery.tag, Outcome.UNKNOWN, fate, call.id, call.retries, write, (), part, dead, steps, parts)
+
+    def parked(self, delivery: Delivery, message: Message, call: Call, until: float) -> Settlement:
+        """No such task here, perhaps with the next deploy: kept by its name until then. Its state stays PENDING."""
+        kept = envelope.parked(message, until)
+        out = Outgoing(kept, delivery.queue, priority=delivery.priority, due=until, parked=call.task)
+        return Settlement(delivery.tag, Outcome.UNKNOWN, Fate.ACK, call.id, call.retries, None, (out,))
 
     def unreadable(self, delivery: Delivery, exc: BaseException | str) -> Settlement:
         """No message, or one whose body cannot be read or is not accepted: a dead letter with the reason.
@@ -189,19 +220,50 @@ class Settler:
 
         The result is replaced by a short FAILURE, what was to be sent is not sent, and the message is kept.
         """
-
-        def failure(write: ResultWrite) -> ResultWrite:
-            reason = BackendStoreError(saferepr(exc, _DETAIL_LENGTH))
-            return self.records.write(Call("", write.task_id), None, states.FAILURE, reason)
-
-        write = failure(settlement.result) if settlement.result is not None else None
-        steps = tuple(map(failure, settlement.more_results))
+        if pending_key(settlement.tag) is not None:
+            return self._unsendable_bodies(settlement, exc)
+        write, steps = self._refused_writes(settlement, exc)
+        part, *parts = self._refused_parts(settlement, exc) or (None,)
         fate, dead = self._dead(Outcome.FAILURE, saferepr(exc, _DETAIL_LENGTH), settlement.task_id, "", always=True)
         if settlement.fate is Fate.REQUEUE:
             fate, dead = settlement.fate, None
         return Settlement(
-            settlement.tag, Outcome.FAILURE, fate, settlement.task_id, settlement.retries, write, dead=dead, more_results=steps
-        )
+            settlement.tag, Outcome.FAILURE, fate, settlement.task_id, settlement.retries, write, (), part, dead, steps,
+            tuple(parts),
+        )  # fmt: skip
+
+    def _unsendable_bodies(self, settlement: Settlement, exc: Exception) -> Settlement:
+        """The end of a chord's claim that the store refuses: what was to be sent has failed."""
+        error = ChordError(f"Callback error: {saferepr(exc, _DETAIL_LENGTH)}")
+        ids = dict.fromkeys(str(out.message.headers.get("id")) for out in settlement.messages_out)
+        writes, _ = self.records.of_doomed(Doomed(tuple(ids)), error)
+        _, steps = self._refused_writes(settlement, exc)
+        return Settlement(
+            settlement.tag, Outcome.FAILURE, task_id=settlement.task_id, more_results=(*writes, *steps),
+            more_parts=tuple(self._refused_parts(settlement, exc)), ends_chord=settlement.ends_chord,
+        )  # fmt: skip
+
+    def _refused_parts(self, refused: Settlement | Pending, exc: Exception) -> list[ChordPart]:
+        """Its parts of chords, which have failed: the chords must not wait for them."""
+        reason = BackendStoreError(saferepr(exc, _DETAIL_LENGTH))
+        return [self.records.failed_part(part, reason) for part in refused.parts]
+
+    def unstorable_pending(self, pending: Pending, exc: Exception) -> Pending:
+        """The same for what goes to another store than the broker's, when that store refuses it."""
+        write, steps = self._refused_writes(pending, exc)
+        part, *parts = self._refused_parts(pending, exc) or (None,)
+        return Pending(pending.key, write, part, steps, tuple(parts))
+
+    def _refused_writes(
+        self, refused: Settlement | Pending, exc: Exception
+    ) -> tuple[ResultWrite | None, tuple[ResultWrite, ...]]:
+        reason = BackendStoreError(saferepr(exc, _DETAIL_LENGTH))
+
+        def failure(write: ResultWrite) -> ResultWrite:
+            return self.records.write(Call("", write.task_id), None, states.FAILURE, reason)
+
+        write = failure(refused.result) if refused.result is not None else None
+        return write, tuple(map(failure, refused.more_results))
 
     def _failed(self, delivery: Delivery, exc: BaseException, outcome: Outcome) -> Settlement:
         call, body = self._look(delivery)
@@ -216,8 +278,11 @@ class Settler:
         after = followups(terms.task, request, fail_attempt(terms.task, request, exc))
         write, part = self.records.of_attempt(call, terms, request, after.attempt, after.children)
         messages_out = self._as_sent(after.messages_out)
-        steps = self._failed_steps(after, after.attempt)
-        return Settlement(delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps)
+        steps, parts = self._failed_steps(after, after.attempt, request)
+        starts = self._starts(after)
+        return Settlement(
+            delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps, parts, starts
+        )
 
     def _retried(self, delivery: Delivery, exc: WorkerLostError) -> Settlement | None:
         """The settlement that sends a lost call once more, None when its task does not ask for it."""
@@ -247,14 +312,27 @@ class Settler:
         write = None
         if self.records.how.stored and (terms is None or self.records.stores_errors(call, terms)):
             write = self.records.write(call, request, states.REVOKED, exc)
-        part = self.records.part(call, request, states.REVOKED, exc) if request.chord else None
-        return Settlement(delivery.tag, outcome, Fate.ACK, call.id, call.retries, write, (), part)
+        part, steps, parts = self._never(call, request, states.REVOKED, exc)
+        return Settlement(delivery.tag, outcome, Fate.ACK, call.id, call.retries, write, (), part, None, steps, parts)
 
-    def _failed_steps(self, after: Followups, attempt: Attempt) -> tuple[ResultWrite, ...]:
-        if not self.records.how.stored:
-            return ()
-        steps = (Call("", step) for step in after.failed_steps)
-        return tuple(self.records.write(step, None, states.FAILURE, attempt.exc, traceback=attempt.traceback) for step in steps)
+    def _never(
+        self, call: Call, request: Context, state: str, exc: BaseException
+    ) -> tuple[ChordPart | None, tuple[ResultWrite, ...], tuple[ChordPart, ...]]:
+        """Of a call that will not run: its part of a chord, and what fails along with it."""
+        part = self.records.part(call, request, state, exc) if request.chord else None
+        return part, *self.records.of_doomed(doomed(request.chain), exc, root_id=request.root_id)
+
+    def _failed_steps(
+        self, after: Followups, attempt: Attempt, request: Context
+    ) -> tuple[tuple[ResultWrite, ...], tuple[ChordPart, ...]]:
+        """What fails along with the call: the later steps of its chain, and their parts of a chord."""
+        if not after.doomed.ids:
+            return (), ()
+        return self.records.of_doomed(after.doomed, attempt.exc, traceback=attempt.traceback, root_id=request.root_id)
+
+    def _starts(self, after: Followups) -> tuple[ChordStart, ...]:
+        ttl_s = self.records.how.chord_ttl_s
+        return tuple(ChordStart(start.group_id, start.size, ttl_s) for start in after.chords)
 
     # -- pieces -------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from sedano.contracts import (
     Begin,
     BeginRule,
-    ChordReady,
     Coordination,
     Delay,
     Delivery,
@@ -40,6 +39,8 @@ from sedano.worker.brisk import brisk
 from sedano.worker.context import SlotContext
 from sedano.worker.held import Held
 from sedano.worker.intake import Intake
+from sedano.worker.memory import MemoryLimit
+from sedano.worker.openchords import OpenChords
 from sedano.worker.perform import Performer, UserCode
 from sedano.worker.revocations import Revocations
 from sedano.worker.row import Row
@@ -53,13 +54,13 @@ _logger = logging.getLogger("celery.worker.consumer.consumer")
 
 IDLE_WAIT_S = 5.0  # P7: a consuming connection is used at least every ten seconds
 BLIND_WAIT_S = 0.25  # where waiting cannot watch the supervisor's file besides
-LONG_S = 0.05  # what waits behind a window that took longer is given back
+RENEWAL_LOOK_S = 0.1
 STALE_WAIT_S = 0.5  # between two looks at a lease that is not renewed
 SMOOTHING = 0.1
 
 
 def run_slot(ctx: SlotContext) -> int:
-    """Run calls until the supervisor says stop, or `max_tasks` are done; the process's exit code.
+    """Run calls until the supervisor says stop, `max_tasks` are done or the process has grown too large; its exit code.
 
     Raises SystemExit and KeyboardInterrupt of a task's own code: then what is in hand stands in the table, for the supervisor
     to settle.
@@ -91,7 +92,8 @@ class Slot:
         self._broker = self._stores.open_broker()
         self._capabilities = self._broker.capabilities
         self._settler = Settler(app, ctx.node, options)
-        self._results = SeparateResults(self._stores.open_results_if_on, options.clock)
+        self._results = SeparateResults(self._stores.open_results_if_on, self._settler.unstorable_pending, options.clock)
+        self._chords = OpenChords(self._settler.finisher, self._results, is_shared=self._capabilities.shared_results)
         self._times = RunTimes()
         self._stash = Stash(self._times, options.window_s)
         self._turns = Turns(
@@ -105,6 +107,7 @@ class Slot:
         self._mean_s: float | None = None
         self._appetite = 1
         self._left = options.max_tasks
+        self._memory = MemoryLimit(options.max_memory_kib)
         self._stale = False
         self._misjudged = False
 
@@ -113,7 +116,7 @@ class Slot:
     def run(self) -> int:
         try:
             self._register()
-            while not (self._row.stop or self._left == 0):
+            while not (self._row.stop or self._left == 0 or self._memory.is_over):
                 try:
                     self._step()
                 except LeaseGone:
@@ -162,13 +165,16 @@ class Slot:
             if window and self._takes_long(window):
                 self._turns.release_stash()
         elif not self._turns.waiting:
-            self._idle()
+            if not self._chords:
+                self._idle()
+            else:  # their parts cannot be read now
+                self._turns.pause(1.0)
 
     def _takes_long(self, window: list[Held]) -> bool:
         """Run the window; whether what waited behind it has waited too long."""
         began = self._clock.monotonic()
         self._run_window(window)
-        return self._clock.monotonic() - began > LONG_S
+        return self._clock.monotonic() - began > self._options.long_s
 
     def _turn(self, window: Sequence[Held], reserve: int, begin_new: BeginRule | None = None) -> TurnReply:
         turns = self._turns
@@ -180,7 +186,7 @@ class Slot:
         if not self._capabilities.shared_results:
             self._store_results()
         turns.applied.clear()
-        self._say_chords(reply.chords)
+        self._chords.finish(turns, reply.chords)
         return reply
 
     def _store_results(self) -> None:
@@ -188,7 +194,7 @@ class Slot:
         self._results.add(pending for pending in pendings if pending is not None)
         keys, chords = self._results.send()
         self._turns.stored += keys
-        self._say_chords(chords)
+        self._chords.add_of_pendings(chords)
 
     # -- what to begin, what to reserve -------------------------------------------------------------------------------
 
@@ -248,18 +254,24 @@ class Slot:
         return most if cap is None else min(most, max(cap, 1))
 
     def _hunger(self, window: Sequence[Held], rule: BeginRule | None) -> int:
-        """How many to reserve: so much that the next window is in hand when this one ends; or the next window itself, if
-        `rule` lets it begin at once.
+        """How many to reserve: the next window itself if `rule` lets it begin at once; else what is to wait behind `window`."""
+        return self._hunger_to_hold(window) if rule is None else self._hunger_to_begin(rule)
 
-        Nothing while a call runs of which nobody knows that it is short: what waits behind it could run elsewhere.
+    def _hunger_to_begin(self, rule: BeginRule) -> int:
+        """As many as are likely to fit into a window; more after turns that brought nothing to run."""
+        if self._appetite > 1 or self._mean_s is None:
+            return min(self._appetite, self._most())
+        return min(max(1, int(self._options.window_s / max(self._mean_s, 1e-6))), rule.most)
+
+    def _hunger_to_hold(self, window: Sequence[Held]) -> int:
+        """So much that the next window is in hand when this one ends.
+
+        Nothing where the turn that settles this one begins the next; and nothing while a call runs of which nobody knows that
+        it is short: what waits behind it could run elsewhere.
         """
         options = self._options
-        if rule is not None:
-            if self._appetite > 1 or self._mean_s is None:
-                return min(self._appetite, self._most())
-            return min(max(1, int(options.window_s / max(self._mean_s, 1e-6))), rule.most)
         if window and self._settler.book.rule is not None and self._capabilities.schedule:
-            return 0  # the turn that settles it begins the next one
+            return 0
         if window:
             predicted = self._times.predict(window[0].call.task)
             if predicted is None or predicted > options.window_s:
@@ -315,9 +327,19 @@ class Slot:
     # -- running ------------------------------------------------------------------------------------------------------
 
     def _run_window(self, window: list[Held]) -> None:
+        self._await_renewal()
         left = window
         while left:
             left = self._run_opened(left)
+
+    def _await_renewal(self) -> None:
+        """After a turn in which the store stood still the lease looks old, and the keeper's renewal is about to come: what is
+        in hand is not given back for that, it would come again in the same way."""
+        row, options = self._row, self._options
+        for _ in range(max(1, int(options.lease_s / 3 / RENEWAL_LOOK_S))):
+            if row.stop or row.lost or may_begin(row.renewed_at, self._clock.monotonic(), options.lease_s):
+                return
+            self._turns.pause(RENEWAL_LOOK_S)
 
     def _run_opened(self, window: list[Held]) -> list[Held]:
         """Run the calls of `window`; returns those that need a window of their own in the table, which was full."""
@@ -327,7 +349,7 @@ class Slot:
         left: list[Held] = []
         for k, held in enumerate(window):
             now = monotonic()
-            if row.stop or row.lost or not may_begin(row.renewed_at, now, lease_s):
+            if row.is_called_off() or self._memory.is_over or not may_begin(row.renewed_at, now, lease_s):
                 unrun += window[k:]
                 break
             if not row.start(k, now):
@@ -382,14 +404,8 @@ class Slot:
         self._times.observe(held.call.task, seconds)
         mean = self._mean_s
         self._mean_s = seconds if mean is None else mean + SMOOTHING * (seconds - mean)
-        row = self._row
-        row.processed += 1
-        if outcome is Outcome.SUCCESS:
-            row.succeeded += 1
-        elif outcome is Outcome.RETRY:
-            row.retried += 1
-        elif outcome is Outcome.FAILURE:
-            row.failed += 1
+        self._row.count(outcome)
+        self._memory.look()
         if self._left is not None:
             self._left -= 1
 
@@ -443,7 +459,3 @@ class Slot:
         if payload is None:
             return False
         return decode_meta(payload, self._settler.records.how.serializer, exceptions=False).get("status") == "SUCCESS"
-
-    def _say_chords(self, chords: list[ChordReady]) -> None:
-        for chord in chords:
-            _logger.error("chord %s is complete, and this version sends no chord bodies", chord.group_id)

@@ -51,8 +51,9 @@ def judge_slot(view: RowView, deliveries: Sequence[Delivery], settler: Settler, 
         elif status is CallStatus.FINISHED:
             verdicts.settle.append(decode_settlement(view.settlements[delivery.tag]))
         else:
-            cause = Cause.COLD_STOP if cold and view.condemned is Cause.NONE else view.condemned
-            _judge_started(verdicts, delivery, settler, cause, detail, view.notes[k].hard_s)
+            cause = view.causes.get(delivery.tag, view.condemned)
+            cause = Cause.COLD_STOP if cold and cause is Cause.NONE else cause
+            judge_started(verdicts, delivery, settler, cause, detail, view.notes[k].hard_s)
     return verdicts
 
 
@@ -67,9 +68,10 @@ def judge_stranger(deliveries: Sequence[Delivery], settler: Settler, *, detail: 
     return verdicts
 
 
-def _judge_started(
+def judge_started(
     verdicts: Verdicts, delivery: Delivery, settler: Settler, cause: Cause, detail: str, hard_s: float | None
 ) -> None:
+    """Judge a call that was running and was ended because of `cause`."""
     if cause is Cause.HARD_LIMIT:
         verdicts.settle.append(settler.hard_limit(delivery, hard_s or 0.0))
     elif cause is Cause.TERMINATED:
@@ -86,7 +88,7 @@ def _judge_loss(verdicts: Verdicts, delivery: Delivery, settler: Settler, starte
     if verdict is LossVerdict.REDELIVER:
         verdicts.settle.append(settler.redeliver(delivery))
     elif verdict is LossVerdict.POISON:
-        verdicts.settle.append(settler.poison(delivery))
+        verdicts.settle.append(settler.poison(delivery, detail))
     elif verdict is LossVerdict.LOST:
         verdicts.settle.append(settler.lost(delivery, detail))
     else:

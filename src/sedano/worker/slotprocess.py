@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sedano import signals
 from sedano.worker.context import SlotContext, SlotOptions
+from sedano.worker.lines import MAIN
 from sedano.worker.slot import run_slot
 from sedano.worker.table import Phase, Row, SharedTable
 from sedano.worker.template import TemplateEnds
@@ -26,9 +28,16 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("celery.worker")
 
 EX_SOFTWARE = 70
+
+
+def _present(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of these signals that this system has: Windows lacks most."""
+    return tuple(signal.Signals[name] for name in names if hasattr(signal, name))
+
+
 # What a terminal or a service manager sends to the whole process group, and what an operator may choose for `terminate`.
-DEADLY = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
-_RESET_AT_FORK = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
+DEADLY = _present("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP")
+_RESET_AT_FORK = _present("SIGTERM", "SIGQUIT", "SIGHUP", "SIGUSR1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,8 @@ class SlotMaker:
     """Everything that is the same for all slots of a node.
 
     `prepare_logs(ordinal)` gives a slot its own log file where the name of the file asks for that. `alive_s` is
-    `worker_proc_alive_timeout`: hooks that take longer are named in the log.
+    `worker_proc_alive_timeout`: hooks that take longer are named in the log. `pool` None makes processes with one slot each;
+    else its name, or `module:Class`, says what runs many calls in one process.
     """
 
     app: Celery
@@ -45,17 +55,23 @@ class SlotMaker:
     table: SharedTable
     prepare_logs: Callable[[int], None]
     alive_s: float = 4.0
+    pool: str | None = None
+
+    def name_of(self, ordinal: int) -> str:
+        """What log lines call the process made as number `ordinal`, as in Celery."""
+        return slot_name(ordinal) if self.pool is None else MAIN
 
     def run(self, index: int, ordinal: int, ends: TemplateEnds) -> int:
         """Be the slot of row `index`; returns the status to exit with."""
-        name = slot_name(ordinal)
+        name = self.name_of(ordinal)
         multiprocessing.current_process().name = name  # where log records take their processName from
         row = self.table.row(index)
         row.pid = os.getpid()
         row.phase = Phase.STARTING
         _set_signals(row)
         sys.stdin = open(os.devnull)  # noqa: SIM115 - a task must not eat what is typed for the supervisor
-        self.prepare_logs(ordinal)
+        if self.pool is None:
+            self.prepare_logs(ordinal)
         context = SlotContext(
             app=self.app,
             index=index,
@@ -69,7 +85,7 @@ class SlotMaker:
         status = EX_SOFTWARE
         try:
             self._tell_started(name)
-            status = run_slot(context)
+            status = run_slot(context) if self.pool is None else _run_lanes(context, self.pool)
         except SystemExit as leave:  # a task or a hook asked the process to end
             status = leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1
         except BaseException:
@@ -93,6 +109,11 @@ class SlotMaker:
                 seconds,
                 self.alive_s,
             )
+
+
+def _run_lanes(context: SlotContext, pool: str) -> int:
+    status: int = importlib.import_module("sedano.worker.laneprocess").run_lanes(context, pool)  # others do without it
+    return status
 
 
 def slot_name(ordinal: int) -> str:

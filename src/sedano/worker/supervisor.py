@@ -22,9 +22,13 @@ from dataclasses import dataclass
 from sedano import crashpoints
 from sedano.contracts import Lease, Revoke
 from sedano.rules.shutdown import Action, Event, Phase, step
+from sedano.worker.autoscale import Autoscale
 from sedano.worker.health import LOOK_EVERY_S, WEDGED_S, Health
 from sedano.worker.keeper import BEATS_WHEN_IDLE, Keeper
+from sedano.worker.lanewatch import LaneWatch
 from sedano.worker.lines import one_line
+from sedano.worker.mailbox import NodeMailbox
+from sedano.worker.oom import OomKills, describe_loss
 from sedano.worker.plan import NodePlan
 from sedano.worker.pools.events import Pool, PoolBroken, SlotBorn, SlotDead
 from sedano.worker.pools.processes import describe_exit
@@ -32,7 +36,7 @@ from sedano.worker.reaper import Reaper, SlotDeath
 from sedano.worker.restart import Restarts
 from sedano.worker.slotprocess import DEADLY
 from sedano.worker.stopsignals import SignalPipe, signal_number, stop_events
-from sedano.worker.table import Cause, SharedTable
+from sedano.worker.table import Cause, RowView, SharedTable
 from sedano.worker.table import Phase as SlotPhase
 from sedano.worker.timelimits import TICK_S, TableWatch
 
@@ -41,6 +45,7 @@ _pool_logger = logging.getLogger("celery.worker.pool")
 _control = logging.getLogger("celery.worker.control")
 
 _PROMPT_START_S, _LATE_START_TICK_S = 3.0, 0.25  # a node that waits for its broker looks less often whether it is ready
+MAILBOX_PATIENCE_S = 10.0  # who sees "ready" may send a command at once; a node without commands is better than none
 TERMINATE_GRACE_S = 1.0  # a task that sits in C code does not hear a signal handled by Python
 EX_OK, EX_FAILURE, EX_UNAVAILABLE = 0, 1, 69
 
@@ -82,6 +87,7 @@ class Supervisor:
         self._ready = False
         self._began = time.monotonic()
         self._connected = False
+        self._working_since: float | None = None  # every slot, and the connection: only the mailbox is waited for
         self._away_since: float | None = None
         self._health = Health(plan.node, plan.slot.lease_s / BEATS_WHEN_IDLE, self._began)
         self._look_at_health = 0.0
@@ -89,11 +95,15 @@ class Supervisor:
         self._alive: set[int] = set()  # rows whose slot was ordered and has not died
         self._restarts = [Restarts(plan.alive_s) for _ in range(len(table))]
         self._executions: dict[int, float] = {}  # row index -> when a terminated slot that still lives is killed
+        self._oom = OomKills()
         self._busy = False
         self.wants_restart = False  # SIGHUP: the owner is to start the program again
         self.keeper: Keeper
         self.reaper: Reaper
-        self._watch = TableWatch(table, pool, self._give_back, long_s=plan.long_s)
+        self.mailbox: NodeMailbox | None = None  # None: this node hears no commands
+        self.autoscale: Autoscale | None = None  # None: the pool keeps its size
+        self._lanes = LaneWatch(table, table.board, pool) if table.board is not None else None
+        self._watch = self._lanes or TableWatch(table, pool, self._give_back, long_s=plan.slot.long_s)
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
@@ -104,11 +114,12 @@ class Supervisor:
             os.write(self._notify_write, b"p")
 
     def close(self) -> None:
-        """Close the notify pipe: after `run`, when no slot writes to it any more."""
+        """Close what it has opened, the notify pipe first: after `run`, when no slot writes to it any more."""
         with self._notify_lock:
             os.close(self._notify_read)
             os.close(self._notify_write)
             self._notify_read = self._notify_write = -1
+        self._oom.close()
 
     def stop(self, event: Event, *, name: str = "") -> None:
         """As if a signal had come."""
@@ -151,7 +162,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the node until it has stopped; the exit code. The pool must be started, keeper and reaper running."""
-        for index in range(len(self._table)):
+        for index in range(len(self._table) if self.autoscale is None else self.autoscale.at_start):
             self._orders[index] = 0.0
         with self._selector as selector:
             selector.register(self._notify_read, selectors.EVENT_READ, self._hear_slots)
@@ -179,8 +190,12 @@ class Supervisor:
             times.append(self._drain_until)
         if self._ready:
             times.append(self._look_at_health)
-        if self._busy or self._phase is not Phase.RUNNING:
+            if self.autoscale is not None:
+                times.append(self.autoscale.look_at)
+        if self._phase is not Phase.RUNNING:
             times.append(now + TICK_S)
+        elif self._busy:
+            times.append(now + self._watch.tick_s)
         elif not self._ready:
             times.append(now + (TICK_S if now - self._began < _PROMPT_START_S else _LATE_START_TICK_S))
         return max(0.0, min(times) - now) if times else None
@@ -198,7 +213,10 @@ class Supervisor:
             self._stop(Event.TIMEOUT, "worker_drain_timeout")
         if self._ready and now >= self._look_at_health:
             self._look_at_health = now + LOOK_EVERY_S
+            self._oom.forget()
             self._check_health(now)
+        if self._ready and self.autoscale is not None and self._phase is Phase.RUNNING:
+            self._scale(self.autoscale, now)
         if self._phase is not Phase.RUNNING and not self._alive:
             self._check_drained(now)
 
@@ -233,6 +251,15 @@ class Supervisor:
             self._restarts[index].born(now, self._table.row(index).window)
             self._pool.order(index)
 
+    def _scale(self, autoscale: Autoscale, now: float) -> None:
+        if now < autoscale.look_at and not (self._busy and autoscale.is_resting):
+            return
+        grown, gone = autoscale.look(now, self._alive | self._orders.keys())
+        self._orders.update(dict.fromkeys(grown, now))
+        for index in gone:
+            self._table.row(index).stop = 1
+            self._pool.wake(index)
+
     def _hear_pool(self) -> None:
         try:
             events = self._pool.events()
@@ -266,7 +293,8 @@ class Supervisor:
         row = self._table.row(event.index)
         meant = row.condemned is not Cause.NONE or event.exitcode is None
         self._bury(event)
-        if self._phase is Phase.RUNNING:
+        retired = self.autoscale is not None and self.autoscale.is_retired(event.index)
+        if self._phase is Phase.RUNNING and not retired:
             now = time.monotonic()
             restarts = self._restarts[event.index]
             wait_s = restarts.wait_s(now, event.exitcode, row.window, meant=meant)
@@ -283,21 +311,38 @@ class Supervisor:
     def _bury(self, event: SlotDead) -> None:
         """Hand what the slot left to the reaper and empty its row."""
         row = self._table.row(event.index)
-        view = row.snapshot()
+        view = self._table.snapshot(event.index)
         how = "its status is unknown" if event.exitcode is None else describe_exit(event.exitcode)
         if event.exitcode and self._phase is not Phase.COLD:
             _pool_logger.error("Process %r pid:%d exited with %r", event.name, event.pid, how)
         left_cleanly = event.exitcode == 0 and view.phase is SlotPhase.STOPPING  # it has retired its lease itself
         if not left_cleanly:
-            self.reaper.bury(SlotDeath(view, how, cold=self._phase is Phase.COLD))
-        row.reset()
+            self.reaper.bury(SlotDeath(view, how, cold=self._phase is Phase.COLD, more=self._more_of(event, view)))
+        self._table.reset(event.index)
         if self._phase is Phase.COLD:
             row.stop = 1  # a solo slot that was given up must not go on
+
+    def _more_of(self, event: SlotDead, view: RowView) -> str:
+        """What is known of a death that nobody of this node wanted."""
+        if event.exitcode is None or event.exitcode >= 0 or view.condemned is not Cause.NONE:
+            return ""
+        oom = event.exitcode == -signal.SIGKILL and self._phase is not Phase.COLD and self._oom.took_one()
+        more = describe_loss(event.peak_kib, oom=oom)
+        if oom:
+            _pool_logger.error(
+                "Slot %d (pid %d) was ended%s. Give the node more memory, fewer slots (-c), or --max-memory-per-child",
+                event.index,
+                event.pid,
+                more.removeprefix(", sent"),
+            )
+        return more
 
     def _give_back(self, lease: Lease, tags: list[str], release_all: bool) -> None:
         self.reaper.give_back(lease, tags, release_all=release_all)
 
     def _terminate(self, ids: Collection[str], signum: int) -> list[str]:
+        if self._lanes is not None:
+            return self._lanes.terminate(ids, signum)
         ended: list[str] = []
         for row in self._table:
             running = row.running()
@@ -322,14 +367,26 @@ class Supervisor:
     def _note_connection(self) -> None:
         self._connected = True
         self._away_since = None
+        if self.mailbox is not None:
+            self.mailbox.rounds.wake()  # it need not wait for its next try, nor need the slots
+        for index in self._alive:
+            self._pool.wake(index)
 
     def _check_ready(self) -> None:
         if not self._connected or self._phase is not Phase.RUNNING:
             return
-        if all(row.phase in (SlotPhase.IDLE, SlotPhase.BUSY) for row in self._table):
-            self._ready = True
-            crashpoints.reach("supervisor.ready")
-            self._hooks.ready()
+        held = self._alive | self._orders.keys()
+        if not all(self._table.row(index).phase in (SlotPhase.IDLE, SlotPhase.BUSY) for index in held):
+            return
+        now = time.monotonic()
+        self._working_since = self._working_since or now
+        if self.mailbox is not None and not self.mailbox.has_listened:
+            if now < self._working_since + MAILBOX_PATIENCE_S:
+                return
+            _logger.warning("%s works and hears no commands: its mailbox cannot be opened; trying on", self._plan.node)
+        self._ready = True
+        crashpoints.reach("supervisor.ready")
+        self._hooks.ready()
 
     def _check_health(self, now: float) -> None:
         change = self._health.look(now, self._table, self.keeper.renewed_at)

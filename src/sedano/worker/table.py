@@ -5,8 +5,10 @@ to take back what waits behind a long call, and to settle exactly when the slot 
 
 What holds between the two writers of a row:
 
-- Whoever opens or closes a window, starts a call, takes calls back or condemns the slot holds the row's lock: a byte-range
-  lock of the kernel, which ends with its process, and a thread lock (the solo pool and the supervisor's own threads).
+- Whoever opens or closes a window, takes calls back or condemns the slot holds the row's lock: a byte-range lock of the
+  kernel, which ends with its process, and a thread lock (the solo pool and the supervisor's own threads).
+- The slot starts a call without it: it says which one it wants, and takes the lock only when the supervisor has said that it
+  is deciding (docs/decisions/0003-starting-a-call-without-a-system-call.md has the reasoning).
 - `finish` needs no lock: the settlement is written first, the status last, and nobody else changes a started call.
 - A call is in exactly one state: BEGUN -> STARTED -> FINISHED by the slot, or BEGUN -> TAKEN by the supervisor.
 - Once a slot is condemned, it starts nothing more: the signal that ends it can only meet the call it was meant for.
@@ -22,7 +24,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 
+from sedano.worker.board import LaneBoard, board_bytes
 from sedano.worker.row import MAX_WINDOW, ROW_BYTES, Row
 from sedano.worker.rowview import CallNote, CallStatus, Cause, Phase, RowView
 
@@ -32,20 +36,25 @@ _NODE_BYTES = 4096
 
 
 class SharedTable:
-    """The rows of a node. `fd` keeps the memory and survives exec when it is passed on."""
+    """The rows of a node. `fd` keeps the memory and survives exec when it is passed on.
 
-    def __init__(self, fd: int, slots: int) -> None:
-        self.fd, self.slots = fd, slots
-        self._memory = mmap.mmap(fd, _NODE_BYTES + slots * ROW_BYTES)
+    `board` stands behind the rows where one process runs many calls: then there is one row, and the board has `lanes` entries.
+    """
+
+    def __init__(self, fd: int, slots: int, lanes: int = 0) -> None:
+        self.fd, self.slots, self.lanes = fd, slots, lanes
+        self._memory = mmap.mmap(fd, _size(slots, lanes))
         self._view = memoryview(self._memory)
         self._rows: list[Row] = []
         for i in range(slots):
             at = _NODE_BYTES + i * ROW_BYTES
             self._rows.append(Row(self._view[at : at + ROW_BYTES], i, fd, at))
+        behind = _NODE_BYTES + slots * ROW_BYTES
+        self.board = LaneBoard(self._view[behind : behind + board_bytes(lanes)], lanes) if lanes else None
 
     @classmethod
-    def create(cls, slots: int, *, path: str | None = None) -> SharedTable:
-        """New memory for `slots` rows: of no file where the system has that, else of a file that has no name any more.
+    def create(cls, slots: int, *, lanes: int = 0, path: str | None = None) -> SharedTable:
+        """New memory for `slots` rows and `lanes` lanes: of no file where the system has that, else of a file without a name.
 
         `path` keeps it in a file of that name, for looking at it from outside.
         """
@@ -57,16 +66,36 @@ class SharedTable:
             fd, name = tempfile.mkstemp(prefix="sedano-table-")
             with contextlib.suppress(OSError):
                 os.unlink(name)
-        os.ftruncate(fd, _NODE_BYTES + slots * ROW_BYTES)
-        return cls(fd, slots)
+        os.ftruncate(fd, _size(slots, lanes))
+        return cls(fd, slots, lanes)
 
     @classmethod
-    def attach(cls, fd: int, slots: int) -> SharedTable:
+    def attach(cls, fd: int, slots: int, lanes: int = 0) -> SharedTable:
         """The table behind `fd`, in another program."""
-        return cls(fd, slots)
+        return cls(fd, slots, lanes)
 
     def row(self, i: int) -> Row:
         return self._rows[i]
+
+    def snapshot(self, i: int) -> RowView:
+        """Row `i` at one moment, with all that ran in its process; of a board only when that process is dead."""
+        view = self._rows[i].snapshot()
+        if self.board is None:
+            return view
+        entries = self.board.entries()
+        return replace(
+            view,
+            notes=tuple(entry.note for entry in entries),
+            statuses=tuple(entry.status for entry in entries),
+            settlements={entry.note.tag: entry.settlement for entry in entries if entry.settlement is not None},
+            causes={entry.note.tag: entry.cause for entry in entries if entry.cause is not Cause.NONE},
+        )
+
+    def reset(self, i: int) -> None:
+        """Make row `i` empty, for the next process."""
+        self._rows[i].reset()
+        if self.board is not None:
+            self.board.reset()
 
     def __len__(self) -> int:
         return self.slots
@@ -90,6 +119,12 @@ class SharedTable:
         """Let go of the memory and the file; for tests and for the end of a supervisor."""
         for row in self._rows:
             row.release_memory()
+        if self.board is not None:
+            self.board.release_memory()
         self._view.release()
         self._memory.close()
         os.close(self.fd)
+
+
+def _size(slots: int, lanes: int) -> int:
+    return _NODE_BYTES + slots * ROW_BYTES + (board_bytes(lanes) if lanes else 0)

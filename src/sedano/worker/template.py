@@ -5,7 +5,8 @@ The supervisor forks it before it starts a thread. It hears orders on a socket a
 
     to the template      FORK index ordinal        make the slot of row `index`; `ordinal` counts all slots of the node
     to the supervisor    BORN index pid            the slot runs
-                         DEAD index pid status     it ended with the wait status `status`
+                         DEAD index pid status memory
+                                                   it ended with the wait status `status`, and had held up to `memory` KiB
 
 End of file on the socket means that the supervisor is gone: the template leaves, and its slots die with it.
 
@@ -27,8 +28,9 @@ from typing import Any, NoReturn
 
 from sedano import crashpoints
 from sedano.worker.lifeline import die_with_parent
+from sedano.worker.memory import peak_kib
 
-RECORD = struct.Struct("<B3xIqq")  # kind, row index, process id (in an order: the ordinal), wait status
+RECORD = struct.Struct("<B3xIqqq")  # kind, row index, process id (in an order: the ordinal), wait status, memory
 FORK, BORN, DEAD = 1, 2, 3
 
 
@@ -106,7 +108,7 @@ class _Template:
             return False
         self._orders += data
         while len(self._orders) >= RECORD.size:
-            kind, index, ordinal, _ = RECORD.unpack(self._orders[: RECORD.size])
+            kind, index, ordinal, *_ = RECORD.unpack(self._orders[: RECORD.size])
             self._orders = self._orders[RECORD.size :]
             if kind == FORK:
                 self._fork(index, ordinal)
@@ -147,7 +149,7 @@ class _Template:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -155,10 +157,10 @@ class _Template:
             crashpoints.reach("template.reaped")
             index = self._slots.pop(pid, None)
             if index is not None:
-                self._report(DEAD, index, pid, status)
+                self._report(DEAD, index, pid, status, peak_kib(used.ru_maxrss))
 
-    def _report(self, kind: int, index: int, pid: int, status: int) -> None:
-        self._socket.sendall(RECORD.pack(kind, index, pid, status))
+    def _report(self, kind: int, index: int, pid: int, status: int, memory: int = 0) -> None:
+        self._socket.sendall(RECORD.pack(kind, index, pid, status, memory))
 
     def kill_slots(self) -> None:
         """For systems without the parent-death signal."""

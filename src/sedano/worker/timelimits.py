@@ -34,6 +34,8 @@ class _Watched:
 class TableWatch:
     """One node's watch. `give_back(lease, tags, release_all)` must not block."""
 
+    tick_s = TICK_S
+
     def __init__(self, table: SharedTable, pool: Pool, give_back: GiveBack, *, long_s: float) -> None:
         self._table, self._pool, self._give_back, self._long_s = table, pool, give_back, long_s
         self._watched = [_Watched() for _ in range(len(table))]

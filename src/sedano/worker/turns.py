@@ -16,15 +16,15 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import select
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from sedano.contracts import Begin, BeginRule, Broker, Delay, Lease, Outcome, Settlement, Standing, TurnReply
+from sedano.contracts import Begin, BeginRule, Broker, Delay, Lease, Outcome, Pending, Settlement, Standing, TurnReply
 from sedano.crashpoints import reach
 from sedano.exceptions import BrokerUnavailable, LeaseLost, OperationalError, ResultsUnavailable, StoreFull
+from sedano.polling import POLLIN, new_poll
 from sedano.rules.lease import may_begin
 from sedano.worker.context import SlotContext
 from sedano.worker.lines import one_line
@@ -54,6 +54,7 @@ class GivenUp(Exception):
 class Turns:
     """Not thread-safe; belongs to one slot. `url` is the broker's, without its password.
 
+    `unsure`: chords may have been completed by a turn whose answer nobody has read.
     `out`, `delays` and `stored` wait to be sent. `begun` are tags of what was begun and is not known to be settled or given
     back. `applied` are the settlements that are in the store since it was last
     emptied: whoever keeps results elsewhere empties it.
@@ -66,6 +67,7 @@ class Turns:
         self.stored: list[str] = []
         self.applied: list[Settlement] = []
         self.begun: set[str] = set()
+        self.unsure = False
         self.order = QueueOrder(ctx.options.queues, ctx.options.queue_order)
         self._ctx = ctx
         self._row = ctx.table.row(ctx.index)
@@ -194,8 +196,8 @@ class Turns:
 
     def pause(self, seconds: float) -> None:
         """Wait for the supervisor only."""
-        poll = select.poll()
-        poll.register(self._ctx.wake_fd, select.POLLIN)
+        poll = new_poll()
+        poll.register(self._ctx.wake_fd, POLLIN)
         poll.poll(seconds * 1000)
         self.drain()
 
@@ -227,6 +229,8 @@ class Turns:
             begun.add(delivery.tag)
 
         row.turned_at = self._ctx.options.clock.monotonic()
+        if repeated:
+            self._doubt(self.out)
         if reply.refused and not repeated:
             self._say_refused(set(reply.refused))
         else:  # what is refused at a repetition was applied the first time, when the answer was lost
@@ -374,6 +378,14 @@ class Turns:
     def _settled(self, settlement: Settlement) -> None:
         self.applied.append(settlement)
         self.begun.discard(settlement.tag)
+        self._doubt([settlement])
+
+    def _doubt(self, settlements: Sequence[Settlement]) -> None:
+        self.unsure = self.unsure or any(settlement.parts for settlement in settlements)
+
+    def pendings(self) -> list[Pending]:
+        """What the lease has pending in the store."""
+        return self.patiently(lambda: self._broker.pendings(self.lease))
 
     def _alone(self, settlement: Settlement) -> None:
         for breaks in itertools.count(1):

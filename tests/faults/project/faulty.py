@@ -11,6 +11,7 @@ app = Sedano("faulty", broker=os.environ["FAULT_BROKER"], backend=os.environ["FA
 app.conf.update(
     task_acks_late=os.environ["FAULT_ACKS"] == "late",
     task_max_deliveries=int(os.environ.get("FAULT_DELIVERIES", "5")),
+    task_dead_retention=float(os.environ.get("FAULT_DEAD_RETENTION", "604800")),
     task_track_started=False,
     worker_lease_time=float(os.environ.get("FAULT_LEASE", "2")),
 )
@@ -40,6 +41,28 @@ def again(self):
 
 
 @app.task(bind=True)
+def fail(self):
+    ledger.start(key(self))
+    ledger.end(key(self))
+    raise ValueError("as it was asked to")
+
+
+@app.task(bind=True)
+def gather(self, values):
+    """The body of a chord."""
+    ledger.start(key(self))
+    ledger.end(key(self))
+    return len(set(values))
+
+
+@app.task(bind=True)
+def large(self, size):
+    ledger.start(key(self))
+    ledger.end(key(self))
+    return "x" * size
+
+
+@app.task(bind=True)
 def die(self):
     """Poison: kills its process every time."""
     ledger.start(key(self))
@@ -64,3 +87,8 @@ def hold_each(self, gates):
         time.sleep(0.01)
     ledger.end(key(self))
     return os.getpid()
+
+
+# The same with late ack, whatever the settings say.
+for early in (work, again, fail, large):
+    app.task(bind=True, acks_late=True, max_retries=1, default_retry_delay=0.1, name=f"{early.name}_late")(early.run.__func__)

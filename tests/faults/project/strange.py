@@ -5,7 +5,7 @@ import os
 from sedano import Sedano
 
 app = Sedano("strange", broker=os.environ["STRANGE_STORE"], backend=os.environ["STRANGE_STORE"])
-app.conf.update(worker_lease_time=2.0, task_dead_retention=3600)
+app.conf.update(worker_lease_time=2.0, task_unknown_timeout=0, task_dead_retention=3600)
 
 
 @app.task

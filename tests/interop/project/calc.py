@@ -1,9 +1,11 @@
 """The project that both engines run, written as for Celery: nothing in it knows of Sedano.
 
 The environment says where: INTEROP_URL is broker and results, INTEROP_FOLDER holds the files that tests look at,
-INTEROP_VISIBILITY is the visibility timeout in seconds.
+INTEROP_VISIBILITY is the visibility timeout in seconds, INTEROP_SETTINGS more settings as JSON; those that name a key make it
+sign its messages.
 """
 
+import json
 import os
 import time
 
@@ -16,10 +18,14 @@ FOLDER = os.environ["INTEROP_FOLDER"]
 
 app = Celery("calc", broker=URL, backend=URL)
 app.conf.update(
-    accept_content=["json", "pickle"],
+    accept_content=["json", "pickle", "yaml", "msgpack"],
     broker_connection_retry_on_startup=True,
+    task_unknown_timeout=0,  # of Sedano: as Celery
     broker_transport_options={"visibility_timeout": float(os.environ.get("INTEROP_VISIBILITY", "3600"))},
 )
+app.conf.update(json.loads(os.environ.get("INTEROP_SETTINGS", "{}")))
+if app.conf.security_key:
+    app.setup_security()
 ENGINE = type(app).__module__.split(".")[0]
 logger = get_task_logger(__name__)
 
@@ -46,6 +52,19 @@ def add(x, y):
 @app.task
 def mul(x, y):
     return x * y
+
+
+@app.task
+def total(values):
+    return sum(values)
+
+
+@app.task(bind=True)
+def fan_out(self, n):
+    """A workflow in the place of this call."""
+    from celery import group  # noqa: PLC0415 - as users do it
+
+    raise self.replace(group(add.s(i, 1) for i in range(n)) | total.s())
 
 
 @app.task

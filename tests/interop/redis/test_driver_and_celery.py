@@ -107,12 +107,14 @@ def test_given_what_a_dead_owner_held_when_only_celery_is_left_then_it_restores_
     broker.turn(lease, begin=[Begin(one.tag, False) for one in deliveries[:3]])
     (record,) = [record for record in broker.leases() if record.owner == lease.owner]
     assert len(broker.take_over(record, reaper, limit=2).deliveries) == 2
+    assert {field.split(b"/")[0] for field in server.command("HKEYS", "unacked")} == {b"dead"}
     time.sleep(2.5)  # by the server's clock: the entries are older now than the worker's visibility timeout
     impatient = {**variables, "VISIBILITY_TIMEOUT": "1"}
     with celery.worker("-c", "1", app="proj", folder=HERE, variables=impatient, log=tmp_path / "log"):
         ids = [f"id-{number}" for number in range(6)]
         assert values(server, *ids) == [2 * number for number in range(6)]
-    assert server.command("HLEN", "unacked") == 0
+    # An entry of its own may be left: with such a timeout a slow machine makes Celery restore what it has just taken.
+    assert [field for field in server.command("HKEYS", "unacked") if field.startswith(b"dead/")] == []
     # A Sedano that comes back finds that nothing of it is its own any more.
     (record, *_) = broker.leases()
     assert broker.take_over(record, broker.register("new", "n"), limit=100).deliveries == []
@@ -244,6 +246,9 @@ def test_given_a_celery_worker_when_we_ping_then_it_answers_and_when_it_pings_we
         properties = {"delivery_mode": 2, "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""}, "priority": 0,
                       "body_encoding": "base64", "delivery_tag": "tag-1"}  # fmt: skip
         request = Message(json.dumps(body).encode(), "application/json", "utf-8", {"clock": 1, "expires": 0}, properties)
+        deadline = time.monotonic() + PATIENCE_S  # a Celery worker says "ready" before it listens
+        while server.command("PUBSUB", "NUMSUB", "/0.celery.pidbox")[1] < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
         assert bus.broadcast(request) == 2
         (answer,) = replies.receive(PATIENCE_S)
         assert json.loads(answer.body) == {"w1@here": {"ok": "pong"}}

@@ -19,6 +19,7 @@ from celery.result import AsyncResult
 from celery.schedules import crontab
 from celery.signals import celeryd_init, task_prerun, worker_ready
 from celery.states import FAILURE, PENDING, SUCCESS
+from celery.app.log import TaskFormatter
 from celery.utils.log import get_task_logger
 import celery.app.control
 

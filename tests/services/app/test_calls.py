@@ -98,8 +98,9 @@ def test_given_many_threads_that_wait_then_each_gets_its_own_and_no_subscription
             thread.join(60)
     assert got == {number: 2 * number for number in range(40)}
     reader = app.backend.reader
-    assert reader._waiters == {}
-    assert reader._to_unwatch == []
+    assert reader.table.is_idle()
+    reader._tidy_now()
+    assert reader.table.changes(few_too=True) == ([], [])
 
 
 def test_given_a_result_asked_for_in_another_thread_without_an_app_then_the_current_one_is_found(store_app: StoreApp) -> None:
@@ -207,7 +208,7 @@ def test_given_asyncio_then_calls_are_sent_and_awaited_without_blocking(store_ap
 
     with Consumer(app):
         assert asyncio.run(serve()) == [2 * number for number in range(20)] + [100]
-    assert app.backend.reader._served == set()
+    assert not app.backend.reader.table.has_served()
 
 
 def test_given_a_plain_delay_inside_async_def_then_it_needs_no_loop_of_its_own(store_app: StoreApp) -> None:
@@ -295,9 +296,9 @@ def test_given_links_and_a_chain_then_the_next_calls_get_the_result_and_are_chil
         assert sorted(values, key=len) == [("alone",), (3, "a")]
         meta = app.backend.get_task_meta(result.id)
         assert result.children is not None
-        assert [child.get(timeout=60) for child in result.children] == [None, None, 13]
-        assert [value for _, value in result.collect(timeout=10)] == [3, None, None, 13]
-        assert result.get_leaf() == 13
+        assert [child.get(timeout=60) for child in result.children] == [[None, None], 13]
+        assert [value for _, value in result.collect(timeout=60)] == [3, [None, None], 13, None, None]
+        assert result.get_leaf() is None
     (group, parent), members = meta["children"][0]
     assert parent is None
     assert len(members) == 2

@@ -39,13 +39,14 @@ def wait_in_thread(app: Celery, task_id: str, got: list[Any]) -> threading.Threa
     """A thread that waits for the result; returns when it is known to the reader."""
     known = threading.Event()
     reader = app.backend.reader
-    add = reader._add
+    table = reader.table
+    add = table.add
 
-    def noted(waiter: Any) -> None:
-        add(waiter)
+    def noted(waiter: Any, **options: Any) -> None:
+        add(waiter, **options)
         known.set()
 
-    reader._add = noted
+    table.add = noted
 
     def wait() -> None:
         try:
@@ -56,7 +57,7 @@ def wait_in_thread(app: Celery, task_id: str, got: list[Any]) -> threading.Threa
     thread = threading.Thread(target=wait)
     thread.start()
     assert known.wait(60)
-    reader._add = add
+    table.add = add
     return thread
 
 
@@ -171,7 +172,7 @@ def test_given_a_leader_that_is_interrupted_while_it_waits_then_the_others_still
     def disturb() -> None:
         until(lambda: reader._stream is not None)
         threads.append(wait_in_thread(app, "follower", got))
-        until(lambda: not reader._to_watch)
+        until(lambda: not reader.table._to_watch)
         signal.pthread_kill(leader, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, interrupt)
@@ -181,7 +182,7 @@ def test_given_a_leader_that_is_interrupted_while_it_waits_then_the_others_still
         app.AsyncResult("leader").get(timeout=60)
     signal.signal(signal.SIGUSR1, before)
     disturber.join(60)
-    until(lambda: reader._stream is not None and not reader._to_watch)  # the follower leads
+    until(lambda: reader._stream is not None and not reader.table._to_watch)  # the follower leads
     finish(app, "follower", 2)
     threads[0].join(60)
     assert got == [2]

@@ -78,6 +78,22 @@ def test_given_a_lost_answer_when_the_turn_is_repeated_then_nothing_is_lost_or_d
     assert (again.refused, again.begun) == ([first.tag], [second.tag])
 
 
+def test_given_a_server_that_needs_longer_than_the_limit_when_the_turn_is_repeated_then_it_is_waited_for(world: World) -> None:
+    broker = world.broker(socket_timeout_s=2.0)
+    lease = world.lease(broker)
+    broker.publish(one())
+    world.command("CLIENT", "PAUSE", 3000, "ALL")
+    with pytest.raises(BrokerUnavailable, match="in time"):
+        broker.turn(lease, reserve=1, queues=[QUEUE])
+    broker.reconnect()
+    broker.release(lease, None)
+    world.command("CLIENT", "PAUSE", 3000, "ALL")
+    assert len(broker.turn(lease, reserve=1, queues=[QUEUE]).reserved) == 1
+    world.command("CLIENT", "PAUSE", 3000, "ALL")
+    with pytest.raises(BrokerUnavailable, match="in time"):
+        broker.renew([lease])  # what is small is not waited for: it tells whether the server is there
+
+
 def test_given_a_full_server_when_publishing_then_store_full_and_nothing_is_stored(world: World) -> None:
     broker = world.broker()
     broker.publish(one("before"))

@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.services.redis.world import QUEUE, World
 
-from sedano.contracts import Begin, ChordPart, Delay, OpenOptions, Outgoing, QueueSpec
+from sedano.contracts import Begin, BeginRule, ChordPart, Delay, OpenOptions, Outgoing, QueueSpec, Standing
 from sedano.drivers.redis.address import address_of
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.stream import Subscription
@@ -227,6 +227,28 @@ def test_given_bytes_that_are_no_json_when_reserved_then_they_never_stay_in_unac
     assert [delivery.raw for delivery in taken] == [delivery.raw for delivery in deliveries]
     assert broker.release(reaper, None) == 7
     assert list(reversed(world.command("LRANGE", QUEUE, 0, -1)))[:-1] == bad
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_given_bytes_that_look_like_a_call_when_begun_in_the_turn_that_reserves_them_then_they_leave_unacked(
+    world: World, early: bool
+) -> None:
+    bad = b'{"headers": {"lang": "py", "task": "tests.add", nope}}'
+    world.command("LPUSH", QUEUE, bad)
+    broker = world.broker()
+    lease, other = world.lease(broker), world.lease(broker)
+    broker.publish(batch(QUEUE, "a"))
+    rule = BeginRule(early, frozenset(), {"tests.add": 1000}, 20_000, 10)
+    delivery, good = broker.turn(lease, reserve=2, queues=[QUEUE], begin_new=rule).reserved
+    assert delivery.unreadable
+    assert [one.standing for one in (delivery, good)] == [Standing.BEGUN_EARLY if early else Standing.BEGUN_LATE] * 2
+    assert list(world.unacked()) == ([] if early else [good.tag])
+    assert broker.turn(lease, settle=[dead(delivery, time.time())]).refused == []
+    # One that is not settled comes to somebody else, exactly as it was.
+    world.command("LPUSH", QUEUE, bad)
+    broker.turn(lease, reserve=1, queues=[QUEUE], begin_new=rule)
+    (record,) = [record for record in broker.leases() if record.owner == lease.owner]
+    assert bad in [one.raw for one in broker.take_over(record, other, limit=10, force=True).deliveries]
 
 
 def test_given_an_owner_that_died_before_it_looked_at_its_bytes_when_taken_over_then_they_leave_unacked(world: World) -> None:

@@ -259,7 +259,7 @@ def test_given_an_unknown_and_a_delayed_call_at_the_head_then_they_are_settled_a
     @world.task(name="quick")
     def quick() -> None: ...
 
-    world.start()
+    world.start(unknown_timeout_s=0.0)
     unknown = world.call("nobody.knows")
     world.wait_for((unknown, "FAILURE"))
     world.call("quick", eta="2999-01-01T00:00:00+00:00")

@@ -171,7 +171,7 @@ def test_given_a_revoked_id_then_its_call_is_not_run(world: World) -> None:
 def test_given_an_unknown_task_then_its_caller_is_told_and_the_message_kept(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.start()
+    world.start(unknown_timeout_s=0.0)
     task_id = world.call("proj.gone", 1)
     world.wait_for((task_id, "FAILURE"))
 

@@ -26,7 +26,7 @@ from sedano.contracts import (
     Standing,
     Taken,
 )
-from sedano.drivers import memory, sqlite
+from sedano.drivers import memory, redis, sqlite
 from sedano.protocol.call import build
 from sedano.protocol.results import decode_meta
 from sedano.worker.context import SlotContext, SlotOptions
@@ -41,14 +41,18 @@ _numbers = count(1)
 class World:
     """An app on a store of its own, seen from outside through connections that never break.
 
-    The store is in memory, or in `folder` if that is given (sqlite).
+    The store is in memory, in `folder` if that is given (sqlite), or on the Redis server at `server`.
     """
 
-    def __init__(self, *, two_stores: bool = False, folder: Path | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *, two_stores: bool = False, folder: Path | None = None, server: str | None = None, **settings: Any
+    ) -> None:
         number = next(_numbers)
-        self.driver: Any = memory if folder is None else sqlite
+        self.driver: Any = redis if server is not None else memory if folder is None else sqlite
         self.url = f"memory://slot-{number}" if folder is None else f"sqlite:///{folder}/slot.db"
         self.results_url = self.url.replace("slot", "results") if two_stores else self.url
+        if server is not None:
+            self.url, self.results_url = f"{server}?db=0", f"{server}?db={'1' if two_stores else '0'}"
         self.app: Any = Celery(f"world{number}", broker=self.url, backend=self.results_url, set_as_current=False)
         self.app.conf.update(settings)
         self.broker: Broker = self.driver.open_broker(self.url, OpenOptions(results_url=self.results_url))

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,3 +58,23 @@ def test_given_a_stranger_that_reads_all_the_time_when_the_log_cannot_begin_anew
     stranger.execute("COMMIT")
     assert stranger.execute("SELECT count(*) FROM messages").fetchone() == (301,)
     stranger.close()
+
+
+def test_the_log_may_have_an_eighth_of_the_room_on_its_disk_and_no_more_than_on_a_large_one() -> None:
+    assert checkpoints.longest_log(1 << 40, 2048) == checkpoints.SAFETY_PAGES
+    assert checkpoints.longest_log(16 << 20, 2048) == 1024
+    assert checkpoints.longest_log(0, 2048) == checkpoints.LEAST_PAGES
+
+
+def test_given_a_small_disk_when_much_is_written_and_taken_then_the_log_does_not_take_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=8 << 20))
+    url = f"sqlite:///{tmp_path}/store.db"
+    keeper = sqlite.open_broker(url, OpenOptions())
+    keeper.queues()  # so that the log is not deleted when the writers leave
+    for _ in range(8):
+        publish(url, 60, body=b"x" * 20_000)
+        keeper.purge("q")
+    assert os.path.getsize(tmp_path / "store.db-wal") < 4 << 20, "10 MB were written"
+    keeper.close()

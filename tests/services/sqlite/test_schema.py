@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sedano.contracts import OpenOptions
+from sedano.contracts import OpenOptions, Outgoing
 from sedano.drivers import sqlite
 from sedano.drivers.sqlite import schema
 from sedano.drivers.sqlite.schema import APPLICATION_ID, KNOWN, Migration, migrate, prepare
 from sedano.exceptions import ImproperlyConfigured
-from sedano.testing.contracts.messages import batch, task_ids
+from sedano.testing.contracts.messages import batch, message, task_ids
 
 LATER = Migration(
     KNOWN[-1].number + 1,
@@ -95,6 +95,22 @@ class TestMigrations:
         with sqlite3.connect(tmp_path / "store.db") as handle:
             assert version(handle) == LATER.number
         handle.close()
+
+    def test_given_parked_calls_when_migrated_to_before_there_were_any_then_they_are_in_their_queues(
+        self, tmp_path: Path
+    ) -> None:
+        broker = sqlite.open_broker(url_in(tmp_path), OpenOptions())
+        broker.publish(batch("q", "ab"))
+        broker.publish([Outgoing(message(name), "q", due=9e9, parked="new") for name in "cd"])
+        broker.close()
+        with sqlite3.connect(tmp_path / "store.db", isolation_level=None) as handle:
+            migrate(handle, "x", 2)
+        handle.close()
+        broker = sqlite.open_broker(url_in(tmp_path), OpenOptions())
+        lease = broker.register("owner", "node")
+        assert task_ids(broker.turn(lease, reserve=5, queues=["q"]).reserved) == ["a", "b", "c", "d"]
+        assert broker.parked(["q"]) == []
+        broker.close()
 
     def test_given_a_migration_that_fails_when_prepared_then_nothing_of_it_is_applied(self, handle: sqlite3.Connection) -> None:
         prepare(handle, "x")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from sedano.contracts import Broker, Delay, Lease, LeaseRecord, OpenOptions, QueueSpec, Revoke
+from sedano.contracts import Broker, Delay, Lease, LeaseRecord, OpenOptions, Outgoing, QueueSpec, Revoke
 from sedano.drivers import memory
 from sedano.exceptions import BrokerUnavailable, ResultsUnavailable
-from sedano.testing.contracts.messages import batch, task_ids
+from sedano.testing.contracts.messages import batch, message, task_ids
 from sedano.worker.keeper import Keeper, KeeperEars, KeeperTerms
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
@@ -31,9 +31,12 @@ class Bench:
         self.tries: list[int] = []
         self.dead: list[LeaseRecord] = []
         self.refuse = False
-        link = StoreLink(self.open_or_refuse, self.results, url="memory://", loud=True)
+        finisher: Any = None  # no chord is completed here
+        link = StoreLink(self.open_or_refuse, self.results, lambda pending, _: pending, finisher, url="memory://", loud=True)
         ears = KeeperEars(self._connected, self.orders.extend, self.dead.extend, self.tries.append)
-        terms = KeeperTerms("node@test", ("q",), (QueueSpec("q", "q", "direct", "q"),), lease_s, "memory://")
+        terms = KeeperTerms(
+            "node@test", ("q",), (QueueSpec("q", "q", "direct", "q"),), lease_s, "memory://", frozenset({"known"})
+        )
         self.keeper = Keeper(
             terms, self.table, self.book, link, self.results, lambda: memory.open_coordination(self.url, OpenOptions()), ears
         )
@@ -232,3 +235,25 @@ def test_given_a_node_that_ends_when_it_is_the_last_then_delayed_calls_are_hande
     assert bench.keeper.rounds.join(60)
     depth = bench.broker.depth(["q"])[0]
     assert (depth.ready, depth.delayed) == ((0, 1) if another_lives else (1, 0))
+
+
+def test_given_parked_calls_when_a_node_joins_then_those_that_it_knows_are_back_and_the_others_wait(bench: Bench) -> None:
+    until = time.time() + 600
+    bench.broker.publish(
+        [Outgoing(message(task), "q", due=until, parked=task) for task in ("known", "gone")]
+        + [Outgoing(message("elsewhere"), "q2", due=until, parked="known")]
+    )
+    bench.keeper.rounds.start()
+    bench.until(lambda: bench.broker.depth(["q"])[0].parked == 1)
+    assert bench.ready() == ["known"]
+    assert [(one.queue, one.task) for one in bench.broker.parked(["q", "q2"])] == [("q", "gone"), ("q2", "known")]
+
+
+def test_given_other_nodes_when_one_of_them_parks_what_this_node_knows_then_it_is_fetched(bench: Bench) -> None:
+    bench.broker.register("other", "other@test")
+    bench.keeper.rounds.start()
+    bench.until(lambda: bench.connections == 1)
+    for task_id in ("first", "second"):
+        bench.broker.publish([Outgoing(message(task_id), "q", due=time.time() + 600, parked="known")])
+        bench.until(lambda: bench.broker.depth(["q"])[0].parked == 0)
+        assert bench.ready() == [task_id]

@@ -190,7 +190,7 @@ def test_given_a_pidfile_when_a_second_node_wants_it_then_it_refuses_and_the_fil
     assert (world.folder / "w1.pid").read_text() == f"{first.pid}\n"
     second = world.node(options=["--pidfile", "%n.pid"])
     assert second.wait() == 73
-    assert f"Pidfile (w1.pid) already exists. Seems we're already running? (pid: {first.pid})" in second.log()
+    assert f"Pidfile (w1.pid) already exists.\nSeems we're already running? (pid: {first.pid})" in second.log()
     first.stop()
     assert not (world.folder / "w1.pid").exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import signal
 import threading
@@ -11,12 +13,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.servers import RedisServer, is_left_out
 from tests.services.worker.nodes import PATIENCE_S, NodeWorld
 
 from sedano.app.base import Celery
+from sedano.app.connect import Stores
 from sedano.drivers import memory
-from sedano.exceptions import ImproperlyConfigured, WorkerLostError, WorkerShutdown
+from sedano.exceptions import BrokerUnavailable, ImproperlyConfigured, WorkerLostError, WorkerShutdown
 from sedano.testing.worker import WorkerDidNotStop, start_worker
+from sedano.worker import reconnect, supervisor
 
 SOLO = ["-P", "solo"]
 
@@ -86,16 +91,10 @@ def test_given_term_when_a_call_runs_then_it_is_finished(world: NodeWorld) -> No
     assert running.get(timeout=60) == "gate"
 
 
-@pytest.mark.parametrize(
-    ("pool", "told"),
-    [("threads", "the pool 'threads' comes in a later version: use prefork"), ("gevent", "'gevent' comes in a later version")],
-)
-def test_given_a_pool_that_there_is_not_when_a_node_starts_then_it_says_which_there_are(
-    world: NodeWorld, pool: str, told: str
-) -> None:
-    node = world.node(options=["-P", pool])
+def test_given_a_pool_that_there_is_not_when_a_node_starts_then_it_says_which_there_are(world: NodeWorld) -> None:
+    node = world.node(options=["-P", "fibres"])
     assert node.wait() != 0
-    assert told in node.log()
+    assert "there is no pool 'fibres': use prefork" in node.log()
 
 
 # -- inside a test -----------------------------------------------------------------------------------------------------
@@ -119,10 +118,62 @@ def test_given_a_worker_in_the_test_when_a_call_is_sent_then_it_runs_in_this_pro
     with start_worker(app) as worker:
         assert where.delay().get(timeout=60) == os.getpid()
         assert worker.is_ready()
-        # The mailbox opens beside the work: a ping that comes before it is not heard.
-        answers = (app.control.inspect(timeout=1).ping(destination=["test@embedded"]) for _ in range(10))
-        assert next(filter(None, answers)) == {"test@embedded": {"ok": "pong"}}
+        assert app.control.inspect(timeout=60).ping(destination=["test@embedded"]) == {"test@embedded": {"ok": "pong"}}
     assert threading.active_count() <= before + 1  # the reader of results may live on
+
+
+def test_given_a_mailbox_that_opens_late_when_the_worker_is_ready_then_the_first_ping_is_answered(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_bus = Stores.open_bus
+
+    def open_late(stores: Stores) -> Any:
+        if threading.current_thread().name == "sedano-mailbox":
+            time.sleep(0.5)  # the fault itself: a broker that is slow to answer one of the node's connections
+        return open_bus(stores)
+
+    monkeypatch.setattr(Stores, "open_bus", open_late)
+    with start_worker(app):
+        assert app.control.inspect(timeout=5).ping(destination=["test@embedded"]) == {"test@embedded": {"ok": "pong"}}
+
+
+def test_given_a_mailbox_that_cannot_be_opened_when_the_worker_starts_then_it_works_without_and_says_so(
+    app: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_stores: Stores) -> Any:
+        raise BrokerUnavailable("this user may not subscribe")
+
+    monkeypatch.setattr(supervisor, "MAILBOX_PATIENCE_S", 0.2)
+    monkeypatch.setattr(Stores, "open_bus", refuse)
+    with start_worker(app) as worker:
+        assert worker.is_ready()
+    assert "works and hears no commands" in caplog.text
+
+
+def test_given_a_broker_that_comes_back_when_the_supervisor_has_it_then_the_slot_does_not_wait_for_its_own_next_try(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if is_left_out("redis"):
+        pytest.skip("SEDANO_WITHOUT names redis")
+    monkeypatch.setattr(reconnect, "backoff", lambda _longest_s=0.0: itertools.repeat(3600.0))  # the slot's, not the keeper's
+    caplog.set_level(logging.DEBUG)
+    with RedisServer() as server:
+        app: Any = Celery("embedded", broker=server.url, backend=server.url, set_as_current=False)
+        app.conf.broker_connection_max_retries = None
+
+        @app.task
+        def add(x: int, y: int) -> int:
+            return x + y
+
+        with start_worker(app):
+            server.kill()
+            deadline = time.monotonic() + 60
+            while "Trying again in 3600.00 seconds" not in caplog.text:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            server.start()
+            assert add.delay(2, 3).get(timeout=60) == 5
+        app.close()
 
 
 def test_given_one_worker_after_another_in_the_test_when_they_have_stopped_then_no_file_is_left_open(app: Any) -> None:

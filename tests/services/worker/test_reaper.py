@@ -42,7 +42,8 @@ class PlainSettler:
         assert "exited prematurely" in detail
         return self._one(delivery, Outcome.LOST)
 
-    def poison(self, delivery: Delivery) -> Settlement:
+    def poison(self, delivery: Delivery, detail: str) -> Settlement:
+        assert "exited prematurely" in detail
         return self._one(delivery, Outcome.POISON)
 
     def hard_limit(self, delivery: Delivery, seconds: float) -> Settlement:
@@ -89,7 +90,9 @@ class Bench:
         self.book = LeaseBook(self.table)
         self.settler = PlainSettler()
         self.faults: list[tuple[str, str]] = []
-        link = StoreLink(lambda: Flaky(self.open(), self.faults), lambda: None, url=self.url, loud=False)  # type: ignore[arg-type,return-value]
+        link = StoreLink(
+            lambda: Flaky(self.open(), self.faults), lambda: None, lambda pending, _: pending, None, url=self.url, loud=False
+        )  # type: ignore[arg-type,return-value]
         self.reaper = Reaper(link, self.book, self.settler, "node@test", LEASE_S)  # type: ignore[arg-type]
         self.lease = self.broker.register("node@test/0/1/a", "node@test")
         self.row.hold(self.lease.owner, self.lease.fence, time.monotonic())

@@ -41,11 +41,11 @@ class Played:
         theirs.close()
 
     def order(self, index: int, ordinal: int) -> None:
-        self.socket.sendall(RECORD.pack(FORK, index, ordinal, 0))
+        self.socket.sendall(RECORD.pack(FORK, index, ordinal, 0, 0))
 
     def report(self, timeout_s: float = 60.0) -> tuple[int, int, int, int]:
         self.socket.settimeout(timeout_s)
-        return RECORD.unpack(self.socket.recv(RECORD.size))  # type: ignore[return-value]
+        return RECORD.unpack(self.socket.recv(RECORD.size))[:4]  # type: ignore[return-value]
 
     def read_notified(self, count: int, timeout_s: float = 60.0) -> bytes:
         data = b""
@@ -178,7 +178,7 @@ def test_given_a_supervisor_killed_with_9_when_its_template_and_slot_run_then_bo
         "if pid == 0:\n"
         "    fd, own = theirs.detach(), ours.detach()\n"
         "    run_template(TemplateEnds(fd, (wake[0],), notify[1], (own, wake[1])), main, me, lambda: None)\n"
-        "theirs.close(); ours.sendall(RECORD.pack(FORK, 0, 1, 0))\n"
+        "theirs.close(); ours.sendall(RECORD.pack(FORK, 0, 1, 0, 0))\n"
         "slot = RECORD.unpack(ours.recv(RECORD.size))[2]\n"
         "print(pid, slot, flush=True); signal.pause()\n"
     )

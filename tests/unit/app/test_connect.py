@@ -13,6 +13,7 @@ from tests.apps import MakeApp
 from sedano import Celery
 from sedano.app import connect, home, urls
 from sedano.app.connect import Stores
+from sedano.drivers import redis
 from sedano.exceptions import ImproperlyConfigured, UnknownStore
 from sedano.result import DisabledBackend
 
@@ -116,6 +117,28 @@ def test_given_urls_in_the_environment_then_they_win(make_app: MakeApp, monkeypa
     assert (stores.broker_url, stores.results_url) == ("memory://from-environment", "cache+memory://")
 
 
+@pytest.mark.parametrize("scheme", [*redis.SCHEMES, "Redis", "VALKEYS"])
+def test_given_a_scheme_that_the_redis_driver_reads_then_an_app_takes_it_and_its_workers_hand_back(
+    make_app: MakeApp, scheme: str
+) -> None:
+    where = "/run/no.sock" if scheme in ("redis+socket", "unix", "socket") else "localhost/0"
+    url = f"{scheme}://{where}"
+    options = {"broker_transport_options": {"master_name": "m"}, "result_backend_transport_options": {"master_name": "m"}}
+    stores = make_app(broker=url, backend=url, **options).stores
+    assert (stores.broker_url, stores.results_url) == (url, url)
+    assert stores.speaks_celery
+    assert stores.shared_results
+    stores.open_broker().close()  # connects at first use
+
+
+@pytest.mark.parametrize("scheme", sorted(connect.COMING))
+def test_given_any_other_transport_of_celerys_then_the_error_says_which_driver_will_bring_it(
+    make_app: MakeApp, scheme: str
+) -> None:
+    with pytest.raises(UnknownStore, match=f"{scheme}:// comes with the"):
+        _ = make_app(broker=f"{scheme}://localhost").stores
+
+
 @pytest.mark.parametrize(
     ("broker", "words"),
     [
@@ -123,6 +146,7 @@ def test_given_urls_in_the_environment_then_they_win(make_app: MakeApp, monkeypa
         ("pyamqp://", ["rabbitmq driver"]),
         ("sqs://", ["kombu driver"]),
         ("reids://localhost", ["reids://", "Did you mean redis://"]),
+        ("rediss+socket:///run/no.sock", ["rediss+socket://", "Did you mean redis+socket://"]),
     ],
 )
 def test_given_a_scheme_without_a_driver_then_the_error_says_what_there_is(
@@ -172,6 +196,62 @@ def test_given_a_missing_client_library_then_the_error_says_what_to_install(
     monkeypatch.setattr(connect, "EXTRAS", {"no_such_client_xyz": "redis"})
     with pytest.raises(ImproperlyConfigured, match=r'pip install "sedano\[redis\]"'):
         connect.load_driver("some://localhost")
+
+
+PRELOADED = """
+import sys
+from sedano import Celery
+loaded = lambda: sorted(name.rpartition(".")[2] for name in sys.modules if name.count(".") == 2 and "sedano.drivers." in name)
+app = Celery("a", broker={broker!r}, backend={backend!r})
+print(loaded())
+app.finalize()
+print(loaded())
+"""
+
+
+@pytest.mark.parametrize(
+    ("broker", "backend", "loaded"),
+    [
+        ("redis://localhost", None, ["redis"]),
+        ("memory://", "sqlite:////tmp/no.db", ["memory", "sqlite"]),
+        (None, None, ["sqlite"]),
+        ("amqp://", None, []),
+        ("redis://localhost", "rpc://", []),
+    ],
+)
+def test_given_an_app_when_it_is_finalized_then_its_drivers_are_loaded_and_not_before(
+    broker: str | None, backend: str | None, loaded: list[str]
+) -> None:
+    script = PRELOADED.format(broker=broker, backend=backend)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", str(loaded)]
+
+
+FORKED = """
+import os, signal, threading, time
+import slow_driver_gate as gate
+from sedano.app import connect
+connect.DRIVERS = {"slow": "slow_driver_xyz"}
+thread = threading.Thread(target=connect.load_driver, args=("slow://",))
+thread.start()
+gate.reached.wait()
+child = os.fork()  # the module is half imported
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if connect.load_driver("slow://").complete else 1)
+thread.join()
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_given_a_thread_that_imports_a_driver_when_the_process_forks_then_the_child_has_it(tmp_path: Path) -> None:
+    (tmp_path / "slow_driver_gate.py").write_text("import threading\nreached = threading.Event()\n")
+    (tmp_path / "slow_driver_xyz.py").write_text(
+        "import time\nimport slow_driver_gate\nslow_driver_gate.reached.set()\ntime.sleep(0.5)\ncomplete = True\n"
+    )
+    (tmp_path / "script.py").write_text(FORKED)
+    done = subprocess.run([sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_given_several_urls_then_the_first_is_used_with_a_warning(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:

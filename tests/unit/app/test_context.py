@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 from sedano.app.context import Context, context_of
 from sedano.protocol.call import build, read, read_body
 
@@ -24,3 +27,21 @@ def test_given_headers_named_as_what_a_request_says_itself_then_they_stand_in_he
     assert (request.hostname, request.is_eager, request.called_directly) == ("w@h", False, False)
     assert (request.get("id"), request.args) == ("id-1", [1])
     assert request.headers == own
+
+
+def test_given_a_request_when_it_is_taken_apart_then_everything_is_in_it() -> None:
+    request = request_with({})
+    request.retries = 7
+    assert {"id", "task", "args", "kwargs", "retries", "delivery_info", "root_id", "chain"} <= vars(request).keys()
+    assert (request.retries, request.task, request.args) == (7, "t", [1])
+    assert "'task': 't'" in repr(request_with({}))
+
+
+def test_given_a_request_when_it_is_copied_pickled_updated_or_cleared_then_it_stays_a_request() -> None:
+    for made in (copy.copy(request_with({})), pickle.loads(pickle.dumps(request_with({})))):
+        assert (made.id, made.task, made.hostname) == ("id-1", "t", "w@h")
+    request = request_with({})
+    request.update(task="other")
+    assert (request.task, request.args) == ("other", [1])
+    request.clear()
+    assert (request.id, request.task, request.retries) == (None, None, 0)

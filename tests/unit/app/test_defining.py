@@ -262,8 +262,6 @@ def test_given_wrong_use_of_the_decorator_then_type_error(app: Celery) -> None:
         app.task(lambda: 1, lambda: 2)  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         app.task("name")  # type: ignore[call-overload]
-    with pytest.raises(NotImplementedError, match="later"):
-        app.task(pydantic=True)(lambda: 1)
 
 
 def test_given_filter_when_a_task_is_made_then_it_sees_the_task(app: Celery) -> None:

@@ -6,7 +6,8 @@ import pytest
 from tests.apps import sent
 
 from sedano import Celery, Task
-from sedano.app.arguments import argument_check, merge_changed, takes_more_than_one
+from sedano.app.arguments import argument_check
+from sedano.app.parameters import merge_changed, takes_more_than_one
 
 
 def plain(a: int, b: int = 2, *, c: int = 3) -> None: ...
@@ -123,6 +124,16 @@ def test_given_a_function_then_takes_more_than_one_counts_positionals() -> None:
     assert not takes_more_than_one(one)
     assert takes_more_than_one(two)
     assert takes_more_than_one(greedy)
+
+
+def test_given_stored_arguments_then_takes_more_than_one_counts_what_is_left() -> None:
+    def old_form(task_id: str, label: str) -> None: ...
+    def new_form(request: object, exc: object, traceback: object, label: str) -> None: ...
+
+    assert not takes_more_than_one(old_form, ["label"])
+    assert not takes_more_than_one(old_form, (), {"label": "x"})
+    assert takes_more_than_one(new_form, ["label"])
+    assert takes_more_than_one(old_form, ["one", "too", "many"])
 
 
 @pytest.mark.parametrize(

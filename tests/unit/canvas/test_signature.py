@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.apps import sent_one
 
-from sedano import Celery, Signature, chain, current, group, maybe_signature, signature
+from sedano import Celery, Signature, current, maybe_signature, signature
 from sedano.exceptions import ImproperlyConfigured
 from sedano.protocol.call import read_body
 
@@ -142,17 +142,3 @@ def test_given_no_app_then_applying_says_to_make_one() -> None:
             signature("t").delay()
     finally:
         current.set_app(before)
-
-
-def test_given_canvas_then_it_is_refused_clearly(app: Celery, add: Any) -> None:
-    for use in (
-        lambda: add.s(1) | add.s(2),
-        lambda: chain(add.s(1)),
-        lambda: group([]),
-        lambda: add.chunks([], 1),
-        lambda: add.map([]),
-        lambda: add.replace(add.s()),
-        lambda: Signature.from_dict({"task": "celery.chain", "subtask_type": "chain"}, app=app).delay(),
-    ):
-        with pytest.raises(NotImplementedError, match="canvas"):
-            use()

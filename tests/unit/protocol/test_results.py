@@ -231,3 +231,20 @@ def test_given_an_exception_of_ours_alone_when_pickled_then_a_celery_reader_find
 def test_given_an_unreachable_broker_when_written_as_a_map_then_a_celery_reader_can_catch_it() -> None:
     written = errors.exception_to_map(exceptions.BrokerUnavailable("down"))
     assert written == {"exc_type": "OperationalError", "exc_message": ["down"], "exc_module": "kombu.exceptions"}
+
+
+@pytest.mark.parametrize(
+    "value", [None, 5, True, 1.5, float("nan"), '\u00e9\ud83d\ude00 " \\', [1, (2,)], {"a": {"b": None}}, b"x"]
+)
+@pytest.mark.parametrize(("group_id", "parent_id"), [(None, None), ("g", None), ('\u00fc"', "p")])
+def test_given_a_success_when_written_in_parts_then_it_is_the_same_record(
+    value: Any, group_id: str | None, parent_id: str | None
+) -> None:
+    meta = results.success('i\n"', value, date_done=DONE, group_id=group_id, parent_id=parent_id)
+    written = results.encode_success('i\n"', value, date_done=DONE, group_id=group_id, parent_id=parent_id)
+    assert repr(json.loads(written)) == repr(json.loads(results.encode_meta(meta)))
+
+
+def test_given_a_value_that_json_cannot_carry_when_written_in_parts_then_it_is_refused() -> None:
+    with pytest.raises(EncodeError, match="object"):
+        results.encode_success("i", object(), date_done=DONE, group_id=None, parent_id=None)

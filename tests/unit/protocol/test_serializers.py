@@ -5,6 +5,7 @@ import pickletools
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sedano import exceptions
 from sedano.exceptions import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
 from sedano.protocol import names, serializers
+from sedano.protocol.serializers import adopted, registry
 from sedano.protocol.serializers import json as our_json
 
 PICKLE = "application/x-python-serialize"
@@ -103,13 +105,185 @@ def test_given_serializers_that_fail_when_used_then_the_error_names_them() -> No
         serializers.unregister("failing")
 
 
-@pytest.mark.parametrize(("name", "remedy"), [("yaml", "install PyYAML"), ("msgpack", "install msgpack")])
-def test_given_a_serializer_that_is_not_here_when_used_then_the_error_says_what_to_install(name: str, remedy: str) -> None:
+@pytest.fixture
+def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a fresh process, where only json was used yet, and nothing was taken from others."""
+    for table in ("_by_name", "_by_type"):
+        found = {key: one for key, one in getattr(registry, table).items() if one.name == "json"}
+        monkeypatch.setattr(registry, table, found)
+    monkeypatch.setattr(registry, "_unregistered", set())
+    monkeypatch.setattr(registry, "_has_looked", False)
+    monkeypatch.setattr(adopted, "_seen", {})
+
+
+@pytest.mark.parametrize(("name", "package"), [("yaml", "yaml"), ("msgpack", "msgpack")])
+def test_given_a_serializer_whose_package_is_missing_when_used_then_the_error_names_the_extra(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch, unloaded: None
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"sedano.protocol.serializers.{name}", raising=False)
     (content_type,) = serializers.accept_types([name])
-    with pytest.raises(EncodeError, match=remedy):
+    with pytest.raises(EncodeError, match=rf"no serializer '{name}'.*pip install 'sedano\[{name}\]'"):
         serializers.dumps(1, name)
-    with pytest.raises(DecodeError, match=remedy):
+    with pytest.raises(DecodeError, match=rf"pip install 'sedano\[{name}\]'"):
         serializers.loads(b"1", content_type, "utf-8", [name])
+    with pytest.raises(ContentDisallowed, match=f"Add '{name}' to accept_content"):
+        serializers.loads(b"1", content_type, "utf-8", ["json"])
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("yaml", "utf-8"), ("msgpack", "binary"), ("pickle", "binary")])
+def test_given_a_serializer_that_was_not_used_yet_when_used_by_name_or_type_then_it_is_loaded(
+    name: str, encoding: str, unloaded: None
+) -> None:
+    value = [[1, "é", 1.5, None, True, {"a": [b"\xff"]}], {}]
+    content_type, content_encoding, data = serializers.dumps(value, name)
+    assert content_encoding == encoding
+    assert serializers.loads(data, content_type, content_encoding, [name]) == value
+    registry._by_type.pop(content_type)
+    assert serializers.loads(data, content_type, content_encoding, [content_type]) == value
+
+
+@pytest.mark.parametrize("name", ["yaml", "msgpack", "pickle"])
+def test_given_content_that_runs_or_makes_objects_when_not_configured_then_it_is_not_even_loaded(
+    name: str, unloaded: None
+) -> None:
+    content_type = serializers.known_type(name)
+    assert content_type
+    with pytest.raises(ContentDisallowed):
+        serializers.loads(b"1", content_type, "utf-8")
+    assert name not in registry._by_name
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "name"),
+    [
+        (b"!!python/object/apply:os.getcwd []", "application/x-yaml", "yaml"),
+        (b"{a: [", "application/x-yaml", "yaml"),
+        (b"[" * 100_000, "application/x-yaml", "yaml"),
+        (b"\xff\xfe\xfd", "application/x-yaml", "yaml"),
+        (b"", "application/x-msgpack", "msgpack"),
+        (b"\xc1", "application/x-msgpack", "msgpack"),
+        (b"\x91" * 100_000, "application/x-msgpack", "msgpack"),
+        (b"\xdd\xff\xff\xff\xff", "application/x-msgpack", "msgpack"),
+        (b"\x81\x01\x02", "application/x-msgpack", "msgpack"),
+        (b"\xa2\xff\xff", "application/x-msgpack", "msgpack"),
+    ],
+)
+def test_given_bytes_that_are_no_such_value_when_loaded_then_it_is_a_decode_error(
+    data: bytes, content_type: str, name: str
+) -> None:
+    with pytest.raises(DecodeError, match=f"the serializer '{name}' cannot read the body"):
+        serializers.loads(data, content_type, "utf-8", [name])
+
+
+@pytest.mark.parametrize("name", ["yaml", "msgpack"])
+def test_given_a_value_that_is_not_carried_when_dumped_then_it_is_an_encode_error(name: str) -> None:
+    with pytest.raises(EncodeError, match=f"the serializer '{name}' cannot write the value"):
+        serializers.dumps([object()], name)
+
+
+def test_given_a_built_in_serializer_when_unregistered_then_it_is_gone_until_it_is_registered(unloaded: None) -> None:
+    serializers.unregister("yaml")
+    with pytest.raises(EncodeError, match="no serializer 'yaml' to write with: register it"):
+        serializers.dumps(1, "yaml")
+    with pytest.raises(KeyError):
+        serializers.unregister("yaml")
+    serializers.register("yaml", str, int, "application/x-yaml")
+    assert serializers.dumps(1, "yaml")[2] == b"1"
+
+
+# -- what others registered -------------------------------------------------------------------------------------------
+
+
+def shout(value: Any) -> str:
+    return str(value).upper()
+
+
+def whisper(data: bytes) -> str:
+    return data.decode().lower()
+
+
+def made_by_kombu(value: Any) -> str:
+    return "kombu's own"
+
+
+made_by_kombu.__module__ = "kombu.utils.json"
+
+
+@pytest.fixture
+def kombu(monkeypatch: pytest.MonkeyPatch, unloaded: None) -> types.ModuleType:
+    """What Kombu's module looks like once it is loaded: its own json, and one that a user registered."""
+    module = types.ModuleType("kombu.serialization")
+    module.registry = types.SimpleNamespace(  # type: ignore[attr-defined]
+        _encoders={
+            "json": ("application/json", "utf-8", made_by_kombu),
+            "yaml": ("application/x-yaml", "utf-8", None),
+            "shout": ("text/x-shout", "utf-8", shout),
+        },
+        _decoders={"application/json": None, "text/x-shout": whisper},
+    )
+    monkeypatch.setitem(sys.modules, "kombu.serialization", module)
+    return module
+
+
+def test_given_a_serializer_registered_with_kombu_when_used_then_it_is_found_and_kombus_own_are_not_taken(
+    kombu: types.ModuleType,
+) -> None:
+    assert serializers.dumps("ab", "shout") == ("text/x-shout", "utf-8", b"AB")
+    assert serializers.dumps("ab", "json")[2] == b'"ab"'
+    assert serializers.accept_types(["shout"]) == {"text/x-shout"}
+    assert serializers.loads(b"AB", "text/x-shout", "utf-8", ["shout"]) == "ab"
+
+
+def test_given_a_type_that_is_accepted_when_kombu_knows_its_serializer_then_it_is_read(kombu: types.ModuleType) -> None:
+    assert serializers.loads(b"AB", "text/x-shout", "utf-8", ["text/x-shout"]) == "ab"
+
+
+def test_given_a_user_who_replaced_kombus_json_when_settings_are_read_then_ours_is_replaced_too(
+    kombu: types.ModuleType,
+) -> None:
+    kombu.registry._encoders["json"] = ("application/json", "utf-8", shout)
+    kombu.registry._decoders["application/json"] = whisper
+    serializers.accept_types(["json"])
+    assert serializers.dumps("ab", "json")[2] == b"AB"
+    serializers.register("json", our_json.encode, our_json.decode, "application/json")
+    serializers.accept_types(["json"])
+    assert serializers.dumps("ab", "json")[2] == b'"ab"', "what was registered here since then is not replaced again"
+
+
+def test_given_a_type_registered_with_kombus_json_when_sent_then_it_is_carried(
+    kombu: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Coin:
+        pass
+
+    json_module = types.ModuleType("kombu.utils.json")
+    json_module._encoders = {Coin: ("coin", lambda _: 5)}  # type: ignore[attr-defined]
+    json_module._decoders = {"coin": lambda value: ("coin", value)}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "kombu.utils.json", json_module)
+    serializers.adopt()
+    assert our_json.decode(our_json.encode([Coin()])) == [("coin", 5)]
+
+
+def test_given_a_package_with_an_entry_point_when_its_serializer_is_asked_for_then_it_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unloaded: None
+) -> None:
+    info = tmp_path / "shouter-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shouter\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[kombu.serializers]\nbellow = shouter:args\n")
+    (tmp_path / "shouter.py").write_text(
+        "args = (lambda v: v.upper(), lambda d: d.decode().lower(), 'text/x-bellow', 'utf-8')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert serializers.dumps("ab", "bellow") == ("text/x-bellow", "utf-8", b"AB")
+    assert serializers.loads(b"AB", "text/x-bellow", "utf-8", ["bellow"]) == "ab"
+
+
+def test_given_only_json_when_used_then_nobody_looks_for_entry_points(monkeypatch: pytest.MonkeyPatch, unloaded: None) -> None:
+    serializers.loads(serializers.dumps([1], "json")[2], "application/json", "utf-8")
+    serializers.accept_types(["json", "pickle", "application/x-other"])
+    assert not registry._has_looked
 
 
 def test_given_an_unknown_name_when_accepted_then_it_is_a_mistake_in_the_settings() -> None:

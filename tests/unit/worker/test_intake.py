@@ -70,7 +70,7 @@ def shape(decision: Decision) -> str:
         (delivery_of(expires=iso(NOW - 1)), "expired ack"),
         (delivery_of(expires=iso(NOW + 1)), "run"),
         (delivery_of(eta=iso(NOW + 60), expires=iso(NOW - 1)), "expired ack"),
-        (delivery_of("gone"), "unknown dead"),
+        (delivery_of("gone"), "unknown ack"),
         (delivery_of("late", deliveries=4), "run"),
         (delivery_of("late", deliveries=5), "poison dead"),
         (Delivery("tag1", "celery", b"x", None, unreadable="no JSON"), "unreadable dead"),
@@ -150,3 +150,46 @@ def test_limits_of_the_call_win_over_those_of_the_task_and_of_the_settings() -> 
     assert (own.note().hard_s, own.note().soft_s) == (10, 5)
     assert (general.note().hard_s, general.note().soft_s) == (100, 90)
     assert replace(own, body=None).note().early
+
+
+def test_given_a_task_that_nobody_knows_here_when_it_comes_then_it_is_parked_with_its_time_and_the_line_is_written_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.ERROR)
+    intake = intake_of()
+    first = intake.decide(delivery_of("gone"), NOW)
+    assert isinstance(first, Settlement)
+    (out,) = first.messages_out
+    assert (first.fate, first.result, out.routing_key, out.parked, out.due) == (Fate.ACK, None, "celery", "gone", NOW + 600)
+    assert envelope.parked_until(out.message) == NOW + 600
+
+    again = intake.decide(Delivery("tag2", "celery", b"", out.message), NOW + 300)
+    assert isinstance(again, Settlement)
+    assert again.messages_out[0].due == NOW + 900
+    assert len(caplog.records) == 1
+
+    over = intake.decide(Delivery("tag3", "celery", b"", out.message), NOW + 600)
+    assert isinstance(over, Settlement)
+    assert (over.fate, over.outcome, over.messages_out) == (Fate.DEAD, Outcome.UNKNOWN, ())
+    assert "no worker came that knows it" in caplog.records[-1].getMessage()
+
+
+def test_given_a_call_that_was_parked_when_it_is_read_then_its_retries_do_not_carry_the_time_on() -> None:
+    delivery = delivery_of()
+    assert delivery.message is not None
+    parked = envelope.parked(delivery.message, NOW + 600)
+    held = intake_of().decide(Delivery("tag1", "celery", b"", parked), NOW)
+    assert isinstance(held, Held)
+    assert envelope.PARKED_HEADER not in held.call.headers
+    assert envelope.parked_until(envelope.redelivered(parked, 1)) is None
+
+
+@pytest.mark.parametrize("now", [NOW + 300, NOW + 900], ids=["early", "late"])
+def test_given_a_parked_call_when_it_was_revoked_or_expired_meanwhile_then_it_is_discarded(now: float) -> None:
+    intake = intake_of()
+    intake.revoked = {"id1"}
+    (revoked, expired) = (delivery_of("gone").message, delivery_of("gone", expires=iso(NOW + 10)).message)
+    assert revoked is not None
+    assert expired is not None
+    parked = [Delivery("tag1", "celery", b"", envelope.parked(message, NOW + 600)) for message in (revoked, expired)]
+    assert [shape(intake.decide(delivery, now)) for delivery in parked] == ["revoked ack", "expired ack"]

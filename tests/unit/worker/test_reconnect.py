@@ -6,10 +6,13 @@ import itertools
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from sedano.exceptions import BrokerUnavailable
+from sedano.rules.lease import renew_every
+from sedano.worker.link import StoreLink
 from sedano.worker.reconnect import LONGEST_S, Reconnection, backoff
 
 
@@ -81,6 +84,19 @@ def test_given_a_slot_whose_supervisor_speaks_then_it_says_only_what_lasts(
 
 def test_waits_stay_below_the_lease() -> None:
     assert list(itertools.islice(backoff(0.8), 3)) == [0.8, 0.8, 0.8]
+
+
+@pytest.mark.parametrize("lease_s", [2.0, 20.0, 3600.0])
+def test_whoever_waits_for_the_broker_tries_again_within_ten_seconds(lease_s: float) -> None:
+    """The keeper, and the slots, which it wakes when it is back: one wait, and a connection that is given up in time."""
+    finisher: Any = None
+    broken = StoreLink(_refuse, lambda: None, lambda pending, _: pending, finisher, url="redis://h", loud=True)
+    waits = [broken.broke(BrokerUnavailable("refused"), longest_s=renew_every(lease_s)) for _ in range(10)]
+    assert max(*waits, *itertools.islice(backoff(), 10)) < 10
+
+
+def _refuse() -> Any:
+    raise BrokerUnavailable("refused")
 
 
 def test_waits_double_up_to_a_bound_below_ten_seconds() -> None:

@@ -300,3 +300,40 @@ def test_given_a_path_when_created_then_the_table_lives_in_that_file(tmp_path: P
     table.row(0).pid = 123
     assert (tmp_path / "table").read_bytes()[4096] == 123
     table.close()
+
+
+def test_given_a_call_that_is_about_to_start_when_the_rest_is_taken_back_then_it_is_left_to_the_slot(
+    table: SharedTable,
+) -> None:
+    row = table.row(0)
+    row.open_window(notes(3))
+    assert row.start(0, 1.0)
+    row.ints[24] = 1  # the slot has said that it wants to start call 1, and was put to sleep right there
+    assert [note.tag for note in row.take_back()] == ["tag2"]
+    assert row.start(1, 2.0)
+    assert not row.start(2, 3.0)
+
+
+def test_given_a_slot_on_its_way_to_the_next_call_when_it_is_condemned_for_the_one_before_then_nothing_happens(
+    table: SharedTable,
+) -> None:
+    row = table.row(0)
+    row.open_window(notes(2))
+    assert row.start(0, 1.0)
+    row.ints[24] = 1
+    assert not row.condemn(row.window, 0, Cause.HARD_LIMIT)
+    assert row.condemned is Cause.NONE
+
+
+def test_given_a_supervisor_that_decides_when_a_call_wants_to_start_then_it_waits_for_the_decision(table: SharedTable) -> None:
+    row = table.row(0)
+    row.open_window(notes(1))
+    started: list[bool] = []
+    with row._locked(), row._intending():
+        thread = threading.Thread(target=lambda: started.append(row.start(0, 1.0)))
+        thread.start()
+        thread.join(0.05)
+        assert not started
+        row._region[1024] = CallStatus.TAKEN
+    thread.join(60)
+    assert started == [False]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sedano.clock import Clock
 from sedano.contracts import (
@@ -17,12 +17,16 @@ from sedano.contracts import (
     Lease,
     LeaseRecord,
     Outgoing,
+    Parked,
+    Pending,
     QueueSpec,
     Settlement,
     Source,
     Standing,
     Taken,
     TurnReply,
+    claimed,
+    pending_key,
     pending_of,
 )
 from sedano.drivers.memory.owners import Held, Owner
@@ -134,6 +138,10 @@ class MemoryBroker:
                         each.standing = delivery.standing = standing
             return reply
 
+    def pendings(self, lease: Lease) -> list[Pending]:
+        with self._store.lock:
+            return list(self._store.owners.alive(lease).pendings.values())
+
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
         with self._store.lock:
             owner = self._store.owners.alive(lease)
@@ -147,6 +155,10 @@ class MemoryBroker:
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
         with self._store.lock:
             return self._store.queues.promote(queues, now, limit)
+
+    def unpark(self, tasks: Collection[str], queues: Sequence[str], *, limit: int = 1000) -> int:
+        with self._store.lock:
+            return self._store.queues.unpark(tasks, queues, limit)
 
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
         if self._waker is None:
@@ -168,6 +180,10 @@ class MemoryBroker:
     def depth(self, queues: Sequence[str]) -> list[Depth]:
         with self._store.lock:
             return [self._depth(name) for name in queues]
+
+    def parked(self, queues: Sequence[str]) -> list[Parked]:
+        with self._store.lock:
+            return [each for name in queues for each in self._store.queues.parked(name)]
 
     def purge(self, queue: str) -> int:
         with self._store.lock:
@@ -210,28 +226,38 @@ class MemoryBroker:
                     self._store.queues.items_of(outgoing)
 
     def _settle(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
+        key = pending_key(settlement.tag)
         held = owner.held.pop(settlement.tag, None)
-        if held is None:
+        if held is None and (key is None or owner.pendings.pop(key, None) is None):
             reply.refused.append(settlement.tag)
             return
         self._publish_all(settlement.messages_out)
         if self._capabilities.shared_results:
-            self._write_result(settlement, reply)
+            self._write_result(owner, settlement, reply)
         elif (pending := pending_of(settlement)) is not None:
             owner.pendings[pending.key] = pending
+        if held is None:
+            return
         if settlement.dead is not None:
             self._store.dead.keep(held.item.queue, held.item.raw, settlement.dead)
         elif settlement.fate is Fate.REQUEUE:
             self._store.queues.put_last(_redelivered(held.item))
 
-    def _write_result(self, settlement: Settlement, reply: TurnReply) -> None:
-        now = self._clock.wall()
+    def _write_result(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
+        now, records = self._clock.wall(), self._store.records
         for write in settlement.writes:
-            self._store.records.write(write, now)
-        if settlement.chord_part is not None:
-            claim = self._store.records.count_part(settlement.chord_part, now)
-            if claim is not None:
-                reply.chords.append(claim)
+            records.write(write, now)
+        for start in settlement.chord_starts:
+            records.start_chord(start.group_id, start.size, start.ttl_s, now)
+        for part in settlement.parts:
+            ready = records.count_part(part, now)
+            if ready is not None:
+                reply.chords.append(ready)
+                if part.claim:
+                    pending = claimed(part)
+                    owner.pendings[pending.key] = pending
+        if settlement.ends_chord:
+            records.end_chord(settlement.ends_chord, now)
 
     def _delay(self, owner: Owner, order: Delay, reply: TurnReply) -> None:
         items = self._store.owners.take(owner, [order.tag], Standing.RESERVED, *_BEGUN)
@@ -253,12 +279,14 @@ class MemoryBroker:
 
     def _publish_all(self, messages: Sequence[Outgoing]) -> None:
         """All or nothing: whatever can be raised is raised before the first message is stored."""
-        entries = [(item, outgoing.due) for outgoing in messages for item in self._store.queues.items_of(outgoing)]
-        for item, due in entries:
-            if due is None:
+        entries = [(item, outgoing) for outgoing in messages for item in self._store.queues.items_of(outgoing)]
+        for item, outgoing in entries:
+            if outgoing.due is None:
                 self._store.queues.put_last(item)
+            elif outgoing.parked:
+                self._store.queues.park(item, outgoing.parked, outgoing.due)
             else:
-                self._store.queues.delay(item, due)
+                self._store.queues.delay(item, outgoing.due)
 
     def _give_back(self, owner: Owner, tags: Sequence[str], *standings: Standing) -> int:
         items = self._store.owners.take(owner, tags, *standings)
@@ -268,7 +296,8 @@ class MemoryBroker:
     def _depth(self, name: str) -> Depth:
         reserved, begun = self._store.owners.count(name)
         dead = len(self._store.dead.letters(name, self._clock.wall()))
-        return Depth(name, self._store.queues.ready(name), self._store.queues.delayed(name), reserved, begun, dead)
+        parked = sum(each.count for each in self._store.queues.parked(name))
+        return Depth(name, self._store.queues.ready(name), self._store.queues.delayed(name), reserved, begun, dead, parked)
 
 
 def _delivery(held: Held) -> Delivery:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sedano.contracts import Outgoing, QueueSpec
+from sedano.contracts import Outgoing, Parked, QueueSpec
 from sedano.exceptions import OperationalError
 from sedano.protocol import envelope
 
@@ -29,6 +30,7 @@ class Item:
 class _Queue:
     ready: dict[int, deque[Item]] = field(default_factory=lambda: {step: deque() for step in STEPS})
     delayed: list[tuple[float, int, Item]] = field(default_factory=list)  # (due, arrival, item), sorted
+    parked: list[tuple[float, int, str, Item]] = field(default_factory=list)  # (due, arrival, task, item), sorted
 
 
 def step_of(priority: int) -> int:
@@ -90,6 +92,9 @@ class Queues:
     def delay(self, item: Item, due: float) -> None:
         bisect.insort(self._queue(item.queue).delayed, (due, next(self._arrivals), item))
 
+    def park(self, item: Item, task: str, due: float) -> None:
+        bisect.insort(self._queue(item.queue).parked, (due, next(self._arrivals), task, item))
+
     # -- going out ----------------------------------------------------------------------------------------------------
 
     def take(self, queues: Sequence[str], limit: int) -> tuple[list[Item], bool]:
@@ -108,17 +113,43 @@ class Queues:
         for entry in due:
             self._queues[entry[2].queue].delayed.remove(entry)
         self.put_first([item for _, _, item in due])
+        over = self._unpark(names, limit - len(due), until=now)
+        self.put_first(over)
         left = [self._queues[name].delayed[0][0] for name in names if self._queues[name].delayed]
-        return len(due), min(left, default=None)
+        left += [self._queues[name].parked[0][0] for name in names if self._queues[name].parked]
+        return len(due) + len(over), min(left, default=None)
+
+    def unpark(self, tasks: Collection[str], queues: Iterable[str], limit: int) -> int:
+        """Move up to `limit` parked calls of `tasks` to the heads, those whose time ends first first; returns how many."""
+        items = self._unpark(queues, limit, tasks=tasks)
+        self.put_first(items)
+        return len(items)
+
+    def _unpark(
+        self, queues: Iterable[str], limit: int, *, until: float = math.inf, tasks: Collection[str] | None = None
+    ) -> list[Item]:
+        names = [name for name in dict.fromkeys(queues) if name in self._queues]
+        entries = sorted(
+            entry
+            for name in names
+            for entry in self._queues[name].parked
+            if entry[0] <= until and (tasks is None or entry[2] in tasks)
+        )[:limit]
+        for entry in entries:
+            self._queues[entry[3].queue].parked.remove(entry)
+        return [entry[3] for entry in entries]
 
     def handback(self, queues: Iterable[str], limit: int) -> int:
-        """Move up to `limit` delayed calls to the tails, earliest first, whether they are due or not."""
+        """Move up to `limit` delayed calls, then parked ones, to the tails, earliest first, whether they are due or not."""
         names = [name for name in dict.fromkeys(queues) if name in self._queues]
         entries = sorted(entry for name in names for entry in self._queues[name].delayed)[:limit]
         for entry in entries:
             self._queues[entry[2].queue].delayed.remove(entry)
             self.put_last(entry[2])
-        return len(entries)
+        unparked = self._unpark(names, limit - len(entries))
+        for item in unparked:
+            self.put_last(item)
+        return len(entries) + len(unparked)
 
     def purge(self, name: str) -> int:
         count = self.ready(name)
@@ -136,6 +167,15 @@ class Queues:
     def delayed(self, name: str) -> int:
         queue = self._queues.get(name)
         return len(queue.delayed) if queue else 0
+
+    def parked(self, name: str) -> list[Parked]:
+        """By task name."""
+        queue = self._queues.get(name)
+        found: dict[str, Parked] = {}
+        for due, _, task, _ in queue.parked if queue else ():
+            before = found.get(task)
+            found[task] = Parked(name, task, 1, due) if before is None else Parked(name, task, before.count + 1, before.due)
+        return [found[task] for task in sorted(found)]
 
     def _queue(self, name: str) -> _Queue:
         return self._queues.setdefault(name, _Queue())

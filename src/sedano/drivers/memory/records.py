@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from sedano.contracts import ChordPart, ChordReady, ResultWrite
 from sedano.drivers.memory.waking import Waker
+from sedano.protocol.results import outlasts
+
+UNSAID_S = 86400.0
+"""How long a chord is kept that grows before anything else is said of it."""
 
 CHORD_REMEMBERED_S = 300.0
 """How long a chord whose body was published is remembered, so that a repeated part does not start it again."""
@@ -31,15 +35,23 @@ class _Record:
 class _Chord:
     ends_at: float = 0.0
     size: int | None = None
+    more: int = 0
     parts: dict[tuple[str, int], bytes] = field(default_factory=dict)
-    claimed: bool = False
+    claimer: tuple[str, int] | None = None
     done: bool = False
 
-    def claim(self, group_id: str) -> ChordReady | None:
-        if self.claimed or self.done or self.size is None or len(self.parts) < self.size:
-            return None
-        self.claimed = True
-        return ChordReady(group_id)
+    def is_claimed(self, by: tuple[str, int], *, again: bool = False) -> bool:
+        """Whether all parts are there and whoever brought `by` has the claim."""
+        if self.done or self.size is None or len(self.parts) < self.size + self.more:
+            return False
+        if self.claimer is None:
+            self.claimer = by
+            return True
+        return again and self.claimer == by
+
+
+_STARTER = ("", -1)
+"""The claimer of a chord whose parts were there before its size was said."""
 
 
 class Records:
@@ -53,6 +65,9 @@ class Records:
     # -- records ------------------------------------------------------------------------------------------------------
 
     def write(self, write: ResultWrite, now: float) -> None:
+        stored = self.read(write.task_id, now)
+        if stored is not None and outlasts(stored, write.payload):
+            return
         self._records[write.task_id] = _Record(write.payload, None if write.ttl_s is None else now + write.ttl_s)
         for watcher in self.watchers:
             if write.task_id in watcher.task_ids:
@@ -79,17 +94,24 @@ class Records:
 
     # -- chords -------------------------------------------------------------------------------------------------------
 
-    def count_part(self, part: ChordPart, now: float) -> ChordReady | None:
+    def count_part(self, part: ChordPart, now: float, *, repeated: bool = False) -> ChordReady | None:
         chord = self._chord(part.group_id, part.ttl_s, now)
         if chord.done:
             return None
-        chord.parts.setdefault((part.task_id, part.group_index), part.payload)
-        return chord.claim(part.group_id)
+        key = (part.task_id, part.group_index)
+        chord.parts.setdefault(key, part.payload)
+        return ChordReady(part.group_id, part.claim) if chord.is_claimed(key, again=repeated) else None
 
     def start_chord(self, group_id: str, size: int, ttl_s: float, now: float) -> ChordReady | None:
         chord = self._chord(group_id, ttl_s, now)
         chord.size = size
-        return chord.claim(group_id)
+        return ChordReady(group_id) if chord.is_claimed(_STARTER) else None
+
+    def grow_chord(self, group_id: str, by: int, now: float) -> None:
+        chord = self._chords.get(group_id)
+        if chord is None or chord.ends_at <= now:
+            chord = self._chord(group_id, UNSAID_S, now)
+        chord.more += by
 
     def parts(self, group_id: str, now: float) -> list[bytes]:
         chord = self._chords.get(group_id)

@@ -114,11 +114,12 @@ class _Parsed:
 
 
 def _several(url: str) -> list[str]:
-    return [one for one in re.split(r";(?=[a-z+]+://|$)", url) if one]
+    return [one for one in re.split(r";(?=[A-Za-z+]+://|$)", url) if one]
 
 
 def _parse(url: str) -> _Parsed:
     scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
     if not separator or scheme not in SCHEMES:
         raise ValueError(f"scheme {scheme!r} is none of {', '.join(SCHEMES)}")
     parts = urlsplit(url)

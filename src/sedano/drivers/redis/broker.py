@@ -5,7 +5,7 @@ Every step on deliveries is one script, one round trip, and carries the fence of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sedano.clock import Clock
 from sedano.contracts import (
@@ -20,6 +20,8 @@ from sedano.contracts import (
     Lease,
     LeaseRecord,
     Outgoing,
+    Parked,
+    Pending,
     QueueSpec,
     Settlement,
     Source,
@@ -27,7 +29,7 @@ from sedano.contracts import (
     TurnReply,
     decode_pending,
 )
-from sedano.drivers.redis import operators, turns
+from sedano.drivers.redis import operators, parking, turns
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.deliveries import delivery_of_record, requeued
 from sedano.drivers.redis.foreign import restore_foreign
@@ -45,9 +47,9 @@ RESCORE_S = 10
 REFRESH_BINDINGS_S = 20 * 60
 """A third of the shortest life of a binding."""
 
-_PUBLISH, _TURN, _ASIDE, _GIVE_BACK = load("publish"), load("turn"), load("aside"), load("give_back")
-_REGISTER, _REFENCE, _RENEW = load("register"), load("refence"), load("renew")
-_LEASES, _TAKE_OVER = load("leases"), load("take_over")
+_PUBLISH, _TURN, _ASIDE, _GIVE_BACK = load("publish"), load("turn", heavy=True), load("aside"), load("give_back")
+_REGISTER, _REFENCE, _RENEW, _PENDINGS = load("register"), load("refence"), load("renew"), load("pendings")
+_LEASES, _TAKE_OVER = load("leases"), load("take_over", heavy=True)
 _PROMOTE, _HANDBACK = load("promote"), load("handback")
 
 
@@ -193,12 +195,17 @@ class RedisBroker:
             if room is None:
                 raise
             reply = self._connection.run(_TURN, keys, [*whose, room, *what])
-        answer = turns.read_turn(self._alive(lease, reply), lease.owner, turns.places(self._keys, names), self._writer)
+        answer = turns.read_turn(self._alive(lease, reply), lease.owner, turns.places(self._keys, names), self._writer, settle)
         self._forget(lease, [*(one.tag for one in settle), *(one.tag for one in delay), *answer.refused])
         if answer.reserved:
             self._remember(lease, answer.reserved)
             self._set_aside(lease, answer.reserved)
         return answer
+
+    def pendings(self, lease: Lease) -> list[Pending]:
+        lease_key, _, _, pending = self._keys_of(lease.owner)
+        values = self._alive(lease, self._connection.run(_PENDINGS, (lease_key, pending), (lease.fence,)))
+        return [decode_pending(value) for value in values]
 
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
         return self._give_back(lease, "rq", "all" if tags is None else "some", tags or ())
@@ -208,9 +215,12 @@ class RedisBroker:
 
     def promote(self, queues: Sequence[str], now: float, *, limit: int = 1000) -> tuple[int, float | None]:
         names = list(dict.fromkeys(queues))
-        arguments: list[Argument] = [repr(float(now)), limit, self._keys.prefix, self._keys.separator, *names]
+        arguments: list[Argument] = [repr(float(now)), limit, *self._places(), *names]
         count, due = self._connection.run(_PROMOTE, self._schedules(names), arguments)
         return int(count), None if due is None else float(due)
+
+    def unpark(self, tasks: Collection[str], queues: Sequence[str], *, limit: int = 1000) -> int:
+        return parking.unpark(self._connection, self._keys, tasks, list(dict.fromkeys(queues)), limit)
 
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
         lists, _ = turns.sources(self._keys, tuple(queues))
@@ -224,6 +234,9 @@ class RedisBroker:
     def depth(self, queues: Sequence[str]) -> list[Depth]:
         return operators.depth(self._connection, self._keys, queues, self._clock.wall())
 
+    def parked(self, queues: Sequence[str]) -> list[Parked]:
+        return parking.counts(self._connection, self._keys, queues)
+
     def purge(self, queue: str) -> int:
         return operators.purge(self._connection, self._keys, queue)
 
@@ -235,7 +248,7 @@ class RedisBroker:
 
     def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
         names = list(dict.fromkeys(queues))
-        arguments: list[Argument] = [limit, self._keys.prefix, self._keys.separator, *names]
+        arguments: list[Argument] = [limit, *self._places(), *names]
         return int(self._connection.run(_HANDBACK, self._schedules(names), arguments))
 
     def restore_foreign(self, visibility_timeout_s: float | None = None, *, limit: int = 1000) -> int:
@@ -347,6 +360,10 @@ class RedisBroker:
             own("delayed."),
             *operators.letter_keys(self._keys),
         )
+
+    def _places(self) -> tuple[str, str, str]:
+        """What a script needs to make names of lists and of our keys."""
+        return self._keys.prefix, self._keys.separator, self._keys.own("")
 
     def _schedules(self, queues: Sequence[str]) -> list[str]:
         return [self._keys.own("delayed." + queue) for queue in queues]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import select
 import socket
 import ssl
 import time
@@ -18,12 +17,26 @@ from typing import NoReturn
 
 from sedano.drivers.redis.address import Address, Server
 from sedano.drivers.redis.greeting import greet
+from sedano.drivers.redis.patience import Patience
 from sedano.drivers.redis.scripts import Script
-from sedano.drivers.redis.sockets import open_socket
-from sedano.drivers.redis.wire import NOTHING, Argument, BadProtocol, ErrorReply, Push, Reply, new_reader, pack
-from sedano.exceptions import OperationalError, StoreFull
+from sedano.drivers.redis.sockets import open_socket, set_limit
+from sedano.drivers.redis.wire import (
+    MAX_ARGUMENT_BYTES,
+    NOTHING,
+    Argument,
+    BadProtocol,
+    ErrorReply,
+    Push,
+    Reply,
+    new_reader,
+    pack,
+)
+from sedano.exceptions import MessageTooLarge, OperationalError, StoreFull
+from sedano.polling import POLLIN, new_poll
 
 _CHUNK_BYTES = 1 << 16
+_ANY_SERVER_TAKES_BYTES = 1 << 20  # the least that `proto-max-bulk-len` can be set to
+_TIMEOUTS = (BlockingIOError, TimeoutError)
 
 _AWAY = frozenset(
     ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS", "NOAUTH", "UNKILLABLE")
@@ -40,8 +53,9 @@ class Connection:
     """Not thread-safe, not usable after fork.
 
     `unavailable` is raised when the server cannot be reached, goes away or does not serve; a full server raises
-    `StoreFull`, any other error answer a plain `OperationalError`. `find_server` is asked at every connect. `pushes`
-    collects what the server says unasked: lists such as `[b"invalidate", [b"key"]]`.
+    `StoreFull`, any other error answer a plain `OperationalError`. An argument that is longer than the server takes raises
+    `MessageTooLarge` and is not sent: the server would drop the connection in the middle of it. `find_server` is asked at
+    every connect. `pushes` collects what the server says unasked: lists such as `[b"invalidate", [b"key"]]`.
     """
 
     def __init__(
@@ -55,12 +69,14 @@ class Connection:
         self._find_server = find_server
         self._socket: socket.socket | None = None
         self._reader = new_reader()
+        self._longest_bytes: int | None = None  # None: not asked yet
+        self._patience = Patience(address.socket_timeout_s)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
     def command(self, *arguments: Argument) -> Reply:
         """Send one command and return its reply; raises what an error reply means."""
-        reply = self._converse(pack(arguments), 1)[0]
+        reply = self._converse(self._packed(arguments), 1)[0]
         if isinstance(reply, ErrorReply):
             self.refuse(reply)
         return reply
@@ -76,12 +92,42 @@ class Connection:
 
     def attempt(self, commands: Sequence[Command]) -> list[Reply]:
         """As `pipeline`, but error replies are returned."""
-        return self._converse(b"".join(map(pack, commands)), len(commands))
+        return self._converse(b"".join(map(self._packed, commands)), len(commands))
+
+    def exchange(self, commands: Sequence[Command], replies: int) -> list[Reply]:
+        """Send all, then read so many replies: commands that are answered by pushes, such as SUBSCRIBE, have none.
+
+        Raises what an error reply means, and ends the connection then: who knows which command it answers.
+        """
+        found = self._converse(b"".join(map(pack, commands)), replies)
+        for reply in found:
+            if isinstance(reply, ErrorReply):
+                self.close()
+                self.refuse(reply)
+        return found
 
     def run(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Reply:
         """Run a script, whether or not the server still has it. One round trip when it has."""
+        if not script.heavy:
+            return self._run(script, keys, arguments)
+        if self._socket is None:
+            self.connect()
+        longer_s = self._longer_limit() if self._patience.is_longer else None
+        if longer_s is not None:
+            self._limit(longer_s)
+        try:
+            reply = self._run(script, keys, arguments)
+        except self._unavailable as error:
+            if isinstance(error.__cause__, _TIMEOUTS):
+                self._patience.ran_out(time.monotonic())
+            raise
+        if longer_s is not None:
+            self._limit(self.address.socket_timeout_s)
+        return reply
+
+    def _run(self, script: Script, keys: Sequence[Argument], arguments: Sequence[Argument]) -> Reply:
         tail = (len(keys), *keys, *arguments)
-        reply = self._converse(pack(("EVALSHA", script.sha, *tail)), 1)[0]
+        reply = self._converse(self._packed(("EVALSHA", script.sha, *tail)), 1)[0]
         if isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT":
             reply = self._converse(pack(("EVAL", script.text, *tail)), 1)[0]
         if isinstance(reply, ErrorReply):
@@ -135,6 +181,7 @@ class Connection:
         self._reader = new_reader()
         self.pushes.clear()
         self.protocol, self.conversation = 0, None
+        self._longest_bytes = None
         if stream is not None:
             with contextlib.suppress(OSError):
                 stream.close()
@@ -156,6 +203,25 @@ class Connection:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
+    def _packed(self, arguments: Command) -> bytes:
+        data = pack(arguments)
+        if len(data) > _ANY_SERVER_TAKES_BYTES:
+            longest = max(len(argument) for argument in arguments if isinstance(argument, bytes | str))
+            if longest > _ANY_SERVER_TAKES_BYTES and longest > (most := self._most_bytes()):
+                raise MessageTooLarge(
+                    f"{self.address.shown} takes no value of {longest} bytes, its limit (proto-max-bulk-len) is {most}. "
+                    "Keep what is large elsewhere and pass where it is, or raise the limit."
+                )
+        return data
+
+    def _most_bytes(self) -> int:
+        """The longest argument that the server takes. A user who may not ask is told Redis's default."""
+        if self._longest_bytes is None:
+            reply = self._converse(pack(("CONFIG", "GET", "proto-max-bulk-len")), 1)[0]
+            values = list(reply.values()) if isinstance(reply, dict) else reply[1::2] if isinstance(reply, list) else []
+            self._longest_bytes = int(values[0]) if values else MAX_ARGUMENT_BYTES
+        return self._longest_bytes
+
     def _converse(self, data: bytes, count: int) -> list[Reply]:
         if self._socket is None:
             self.connect()
@@ -165,6 +231,14 @@ class Connection:
         except BaseException as error:
             self._break(error)
 
+    def _longer_limit(self) -> float | None:
+        self._patience.look(time.monotonic())
+        return self._patience.limit_s
+
+    def _limit(self, seconds: float | None) -> None:
+        if self._socket is not None and seconds is not None:
+            set_limit(self._socket, seconds)
+
     def _ask(self, *arguments: Argument) -> Reply:
         self._send(pack(arguments))
         return self._read()
@@ -172,7 +246,7 @@ class Connection:
     def _break(self, error: BaseException) -> NoReturn:
         """Whatever interrupts a conversation ends the connection: what came next on it would answer another question."""
         self.close()
-        if isinstance(error, BlockingIOError | TimeoutError):
+        if isinstance(error, _TIMEOUTS):
             raise self._unavailable(f"{self.address.shown} did not answer in time") from error
         if isinstance(error, OSError | EOFError | BadProtocol):
             raise self._unavailable(f"no connection to {self.address.shown}: {error}") from error
@@ -215,9 +289,9 @@ class Connection:
         """Whether the server has said something; whether one of `fds` is readable or the time is over."""
         stream = self._socket
         assert stream is not None
-        poller = select.poll()
+        poller = new_poll()
         for fd in (stream.fileno(), *fds):
-            poller.register(fd, select.POLLIN)
+            poller.register(fd, POLLIN)
         is_pending = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
         ready = {fd for fd, _ in poller.poll(0 if is_pending else max(0, math.ceil(timeout_s * 1000)))}
         is_ours = is_pending or stream.fileno() in ready

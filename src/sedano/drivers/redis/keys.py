@@ -29,6 +29,8 @@ Our own, all below `P_sedano.`:
     kept.<owner>          hash  tag -> envelope, of everything held: begun early it stands nowhere else
     pending.<owner>       hash  pending key -> what is still to be written to a separate result store
     delayed.<queue>       zset  <arrival>:<step>:<envelope> -> due, Unix seconds
+    parked_tasks.<queue>  set   tasks that no worker knew, of which calls are parked; for each of them
+    parked.<n>:<queue>:<task>   zset, as delayed; n is the length of the queue's name in bytes
     letters               hash  id -> a dead letter; dead.<queue> zset of ids, dead_expiry zset of ids by end,
                                 dead_bytes hash queue -> bytes
     queues                set   names of queues that we declared or sent to
@@ -85,6 +87,12 @@ class Keys:
 
     def own(self, name: str) -> str:
         return f"{self.prefix}_sedano.{name}"
+
+    def parked(self, queue: str, task: str) -> str:
+        return self.own(f"parked.{len(queue.encode())}:{queue}:{task}")
+
+    def parked_tasks(self, queue: str) -> str:
+        return self.own("parked_tasks." + queue)
 
     def kombu(self, name: str) -> str:
         return f"{self.prefix}_kombu.{name}"

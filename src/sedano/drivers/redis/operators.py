@@ -39,7 +39,7 @@ def depth(connection: Connection, keys: Keys, names: Sequence[str], now: float) 
     arguments: list[Argument] = [repr(now), len(keys.steps)]
     for name in names:
         arguments += (name, *keys.ready_of_all_steps(name))
-    script_keys = (keys.own("owners"), keys.own("held."), keys.own("delayed."), letters, dead, expiry, sizes)
+    script_keys = (keys.own("owners"), keys.own("held."), keys.own("delayed."), letters, dead, expiry, sizes, keys.own(""))
     counts = connection.run(_DEPTH, script_keys, arguments)
     return [Depth(name, *map(int, count)) for name, count in zip(names, counts, strict=True)]
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sedano.contracts import ChordPart, ChordReady, ResultWrite
+from sedano.contracts import ChordPart, ChordReady, ChordStart, ResultWrite
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.keys import ResultKeys
 from sedano.drivers.redis.scripts import load
 from sedano.drivers.redis.sentinel import new_connection
 from sedano.drivers.redis.stream import RedisResultStream
-from sedano.drivers.redis.turns import CLAIM_S, ResultWriter, milliseconds
+from sedano.drivers.redis.turns import CHORD_REMEMBERED_S, CLAIM_S, ResultWriter, milliseconds
 from sedano.drivers.redis.wire import Argument
 from sedano.exceptions import ResultsUnavailable
 
-CHORD_REMEMBERED_S = 300
-"""As Celery: late duplicates of a part find the chord done."""
+UNSAID_S = 86400.0
+"""How long a chord is kept that grows before anything else is said of it."""
 
-_STORE, _START_CHORD, _END_CHORD = load("store"), load("start_chord"), load("end_chord")
+_STORE, _START_CHORD, _END_CHORD, _GROW_CHORD = load("store"), load("start_chord"), load("end_chord"), load("grow_chord")
 
 
 class RedisResults:
@@ -28,16 +28,26 @@ class RedisResults:
         self._keys = keys
         self._writer = writer
 
-    def store(self, writes: Sequence[ResultWrite], parts: Sequence[ChordPart] = ()) -> list[ChordReady]:
+    def store(
+        self,
+        writes: Sequence[ResultWrite],
+        parts: Sequence[ChordPart] = (),
+        starts: Sequence[ChordStart] = (),
+        *,
+        repeated: bool = False,
+    ) -> list[ChordReady]:
         """A record that says SUCCESS is not overwritten by another state: of two runs of a call the one that succeeded
         counts, as in Celery. Raises `MessageTooLarge` for a record that no Redis takes."""
         arguments: list[Argument] = [len(writes)]
         for write in writes:
             arguments += self._writer.record(write)
-        arguments.append(len(parts))
+        arguments.append(len(starts))
+        for start in starts:
+            arguments += self._writer.start(start)
+        arguments += ("1" if repeated else "0", len(parts))
         for part in parts:
             arguments += self._writer.part(part)
-        return [self._writer.ready(group) for group in self._connection.run(_STORE, (), arguments)]
+        return self._writer.ready(self._connection.run(_STORE, (), arguments), parts)
 
     def fetch(self, task_ids: Sequence[str]) -> list[bytes | None]:
         if not task_ids:
@@ -48,10 +58,25 @@ class RedisResults:
     def forget(self, task_ids: Sequence[str]) -> int:
         return int(self._connection.command("DEL", *map(self._keys.record, task_ids))) if task_ids else 0
 
+    def save_group(self, group_id: str, payload: bytes, ttl_s: float | None) -> None:
+        """Where Celery has it: the stem of a chord's keys is free for it."""
+        ends = () if ttl_s is None else ("PX", milliseconds(ttl_s))
+        self._connection.command("SET", self._keys.group(group_id), payload, *ends)
+
+    def fetch_group(self, group_id: str) -> bytes | None:
+        payload: bytes | None = self._connection.command("GET", self._keys.group(group_id))
+        return payload
+
+    def forget_group(self, group_id: str) -> None:
+        self._connection.command("DEL", self._keys.group(group_id))
+
     def start_chord(self, group_id: str, size: int, ttl_s: float) -> ChordReady | None:
         arguments = (size, milliseconds(ttl_s), CLAIM_S)
         is_ready = self._connection.run(_START_CHORD, (self._keys.group(group_id),), arguments)
         return ChordReady(group_id) if is_ready else None
+
+    def grow_chord(self, group_id: str, by: int) -> None:
+        self._connection.run(_GROW_CHORD, (self._keys.group(group_id),), (by, milliseconds(UNSAID_S)))
 
     def chord_parts(self, group_id: str) -> list[bytes]:
         key = self._keys.group(group_id) + ".j"

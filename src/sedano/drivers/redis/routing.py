@@ -153,6 +153,10 @@ class Router:
 
     def _to_queue(self, outgoing: Outgoing, queue: str, raw: bytes) -> list[Argument]:
         step = self._keys.step(outgoing.priority)
+        if outgoing.parked:
+            task = outgoing.parked.encode("utf-8", "backslashreplace").decode()
+            schedule, due = self._keys.parked(queue, task), repr(float(outgoing.due or 0.0))
+            return ["D", schedule, due, b"%d:%b" % (step, raw), "S", self._keys.parked_tasks(queue), "", task]
         if outgoing.due is not None:
             return ["D", self._keys.own("delayed." + queue), repr(float(outgoing.due)), b"%d:%b" % (step, raw)]
         return ["L", self._keys.ready(queue, step), "", raw, *self._lives(queue)]

@@ -12,16 +12,17 @@ _SHARED = re.compile(r"^--> (\w+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script as the server keeps it: `sha` names it."""
+    """A script as the server keeps it: `sha` names it. A `heavy` one is undone and done anew when its answer does not come."""
 
     text: str
     sha: str
+    heavy: bool = False
 
 
-def load(name: str) -> Script:
+def load(name: str, *, heavy: bool = False) -> Script:
     """The script `lua/<name>.lua` with its shared parts."""
     text = _SHARED.sub(lambda line: _read("_" + line[1]), _read(name))
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), heavy)
 
 
 def _read(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import ssl
 import struct
 
 from sedano.drivers.redis.address import Address, Server
@@ -40,11 +41,22 @@ def _prepare(stream: socket.socket, address: Address, server: Server) -> socket.
         stream = new_context(address.tls).wrap_socket(stream, server_hostname=server.host or None)
         stream.settimeout(address.socket_timeout_s)
         return stream
+    if type(stream).__module__ != "socket":  # gevent's or eventlet's, to which the kernel's timeouts mean nothing
+        stream.settimeout(address.socket_timeout_s)
+        return stream
     # The kernel's own timeouts save the poll before every read and write that Python's would make.
     stream.settimeout(None)
     if address.socket_timeout_s is not None:
-        fraction, seconds = math.modf(address.socket_timeout_s)
-        limit = struct.pack("ll", int(seconds), int(fraction * 1_000_000))
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        set_limit(stream, address.socket_timeout_s)
     return stream
+
+
+def set_limit(stream: socket.socket, seconds: float) -> None:
+    """How long a read or write waits until any bytes move. For a stream of `open_socket` that has a limit."""
+    if isinstance(stream, ssl.SSLSocket):
+        stream.settimeout(seconds)
+        return
+    fraction, whole = math.modf(seconds)
+    limit = struct.pack("ll", int(whole), int(fraction * 1_000_000))
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from sedano.contracts import (
     BeginRule,
     ChordPart,
     ChordReady,
+    ChordStart,
     Delay,
     Delivery,
     Fate,
@@ -22,6 +23,7 @@ from sedano.contracts import (
     Settlement,
     Standing,
     TurnReply,
+    claimed,
     encode_pending,
     pending_of,
 )
@@ -31,6 +33,9 @@ from sedano.drivers.redis.keys import Keys, ResultKeys
 from sedano.drivers.redis.wire import Argument, Reply
 from sedano.exceptions import MessageTooLarge
 from sedano.protocol import envelope
+
+CHORD_REMEMBERED_S = 300
+"""As Celery: late duplicates of a part find the chord done."""
 
 CLAIM_S = 60
 """How long a chord's body may take to be published before somebody else may claim it (Celery: twice the join timeout)."""
@@ -76,6 +81,12 @@ class ResultWriter:
             raise MessageTooLarge(f"the result of {write.task_id} has {len(write.payload)} bytes, too many for Redis")
         return self._keys.record(write.task_id), write.payload, "" if write.ttl_s is None else milliseconds(write.ttl_s)
 
+    def start(self, start: ChordStart) -> tuple[Argument, ...]:
+        return self._keys.group(start.group_id), start.size, milliseconds(start.ttl_s)
+
+    def end(self, group_id: str) -> tuple[Argument, ...]:
+        return self._keys.group(group_id), CHORD_REMEMBERED_S
+
     def part(self, part: ChordPart) -> tuple[Argument, ...]:
         return (
             self._keys.group(part.group_id),
@@ -87,8 +98,19 @@ class ResultWriter:
             CLAIM_S,
         )
 
-    def ready(self, group_key: bytes) -> ChordReady:
-        return ChordReady(group_key.decode().removeprefix(self._keys.group("")))
+    def ready(self, group_keys: Sequence[bytes], parts: Iterable[ChordPart]) -> list[ChordReady]:
+        """The chords of these keys, each with what its part says is to be done."""
+        names = [key.decode().removeprefix(self._keys.group("")) for key in group_keys]
+        claims = {part.group_id: part.claim for part in parts} if names else {}
+        return [ChordReady(name, claims.get(name, b"")) for name in names]
+
+
+def claim_of(part: ChordPart) -> tuple[Argument, Argument]:
+    """Key and value of the pending that the step which completes the chord keeps."""
+    if not part.claim:
+        return "", ""
+    pending = claimed(part)
+    return pending.key, encode_pending(pending)
 
 
 def settle_arguments(
@@ -106,7 +128,9 @@ def settle_arguments(
     outgoing: list[Argument] = []
     pendings: list[Argument] = []
     results: list[Argument] = []
+    starts: list[Argument] = []
     parts: list[Argument] = []
+    ends: list[Argument] = []
     fates: list[Argument] = []
     for number, settlement in enumerate(settle, 1):
         arguments.append(settlement.tag)
@@ -120,11 +144,16 @@ def settle_arguments(
         else:
             for write in settlement.writes:
                 results += (number, *writer.record(write))
-            if settlement.chord_part is not None:
-                parts += (number, *writer.part(settlement.chord_part))
+            for start in settlement.chord_starts:
+                starts += (number, *writer.start(start))
+            for part in settlement.parts:
+                parts += (number, *writer.part(part), *claim_of(part))
+            if settlement.ends_chord:
+                ends += (number, *writer.end(settlement.ends_chord))
         if settlement.fate is not Fate.ACK:
             fates += (number, *_fate(settlement, requeued, now))
-    for section, size in ((outgoing, 5), (pendings, 3), (results, 4), (parts, 8), (fates, 6)):
+    sections = ((outgoing, 5), (pendings, 3), (results, 4), (starts, 4), (parts, 10), (ends, 3), (fates, 6))
+    for section, size in sections:
         arguments.append(len(section) // size)
         arguments += section
     return arguments
@@ -135,11 +164,12 @@ def bytes_needed(settle: Sequence[Settlement]) -> int | None:
     if not settle or any(settlement.fate is not Fate.ACK for settlement in settle):
         return None
     results = [write for settlement in settle for write in settlement.writes]
-    parts = [settlement.chord_part for settlement in settle if settlement.chord_part is not None]
+    parts = [part for settlement in settle for part in settlement.parts]
     messages = [outgoing.message for settlement in settle for outgoing in settlement.messages_out]
     return (
         sum(len(result.payload) + KEY_BYTES for result in results)
-        + sum(len(part.payload) + KEY_BYTES for part in parts)
+        + sum(len(part.payload) + len(part.claim) + 2 * KEY_BYTES for part in parts)
+        + sum(KEY_BYTES for settlement in settle for _ in settlement.chord_starts)
         + sum(len(envelope.encode(message)) for message in messages)
     )
 
@@ -169,7 +199,13 @@ def reserve_arguments(reserve: int, facts: Sequence[Argument], rule: BeginRule |
     return arguments
 
 
-def read_turn(reply: Reply, owner: str, lists: Sequence[tuple[str, int]], writer: ResultWriter | None) -> TurnReply:
+def read_turn(
+    reply: Reply,
+    owner: str,
+    lists: Sequence[tuple[str, int]],
+    writer: ResultWriter | None,
+    settle: Sequence[Settlement],
+) -> TurnReply:
     """The answer; new deliveries are decoded here."""
     revision, more, begun, refused, chords, first, taken, marks = reply
     reserved: list[Delivery] = []
@@ -182,7 +218,7 @@ def read_turn(reply: Reply, owner: str, lists: Sequence[tuple[str, int]], writer
         begun=[tag.decode() for tag in begun],
         reserved=reserved,
         refused=[tag.decode() for tag in refused],
-        chords=[writer.ready(group) for group in chords] if writer is not None else [],
+        chords=writer.ready(chords, (part for each in settle for part in each.parts)) if chords and writer is not None else [],
         more=more == b"1",
         revision=revision,
     )

@@ -10,12 +10,12 @@ Where tracking is refused (an old proxy, an ACL) the lists are looked at every `
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Sequence
 
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.wire import ErrorReply
+from sedano.polling import POLLIN, new_poll
 
 POLL_S = 0.25
 
@@ -72,7 +72,7 @@ class Alarm:
 
 
 def _wait_for(fds: Sequence[int], timeout_s: float) -> bool:
-    poller = select.poll()
+    poller = new_poll()
     for fd in fds:
-        poller.register(fd, select.POLLIN)
+        poller.register(fd, POLLIN)
     return bool(poller.poll(max(0, timeout_s * 1000)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sedano.contracts import Outgoing, QueueSpec
 from sedano.drivers.sqlite.queries import load
-from sedano.drivers.sqlite.store import Step, as_json
+from sedano.drivers.sqlite.store import Step, as_json, storable
 from sedano.exceptions import MessageTooLarge, OperationalError
 from sedano.protocol import envelope
 
@@ -25,13 +25,14 @@ _STEP_OF = {priority: STEPS[bisect.bisect(STEPS, priority) - 1] for priority in 
 _SQL = load("backlog")
 _LAST_ID, _PUT, _PUT_BODY = _SQL["last-id"], _SQL["put"], _SQL["put-body"]
 _HEAD, _PUT_FIRST, _PUT_LAST, _MOVE_BODY = _SQL["head"], _SQL["put-first"], _SQL["put-last"], _SQL["move-body"]
+_PARK = load("parked")["put"]
 _DROP, _DROP_BODIES = _SQL["drop"], _SQL["drop-bodies"]
 
 
 @dataclass(slots=True)
 class Entry:
     """A message on its way into a queue: its bytes, the step that serves it, where it goes, when. `queue` is the number of
-    the queue when it is known already."""
+    the queue when it is known already; `parked` the name of a task that no worker knew."""
 
     raw: bytes
     priority: int
@@ -39,6 +40,7 @@ class Entry:
     exchange: str
     due: float | None
     queue: int | None = None
+    parked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,13 @@ def entry_of(outgoing: Outgoing) -> Entry:
     raw = envelope.encode(outgoing.message)
     if len(raw) > MOST_BYTES:
         raise MessageTooLarge(f"a message of {len(raw)} bytes for {outgoing.routing_key!r}: SQLite takes up to {MOST_BYTES}")
-    return Entry(raw, step_of(outgoing.priority), outgoing.routing_key, outgoing.exchange, outgoing.due)
+    parked = parked_name(outgoing.parked)
+    return Entry(raw, step_of(outgoing.priority), outgoing.routing_key, outgoing.exchange, outgoing.due, None, parked)
+
+
+def parked_name(task: str) -> str:
+    """A task's name as it stands in the table: `json_each` cuts a text at its first zero."""
+    return storable(task).replace("\0", "\\0")
 
 
 def step_of(priority: int) -> int:
@@ -81,6 +89,9 @@ def put(step: Step, entries: Sequence[Entry]) -> None:
     bodies: list[tuple[int, bytes]] = []
     for entry in entries:
         for queue in _route(step, entry):
+            if entry.parked:
+                db.execute(_PARK, (queue, entry.parked, entry.priority, entry.due, entry.raw))
+                continue
             id_ = next(ids)
             if entry.due is None:
                 rows.append((id_, queue, READY, entry.priority, None))

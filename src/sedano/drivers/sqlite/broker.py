@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sedano.contracts import (
     Begin,
@@ -14,13 +14,16 @@ from sedano.contracts import (
     Lease,
     LeaseRecord,
     Outgoing,
+    Parked,
+    Pending,
     QueueSpec,
     Settlement,
     Source,
     Taken,
     TurnReply,
+    decode_pending,
 )
-from sedano.drivers.sqlite import backlog, deadletters, owners
+from sedano.drivers.sqlite import backlog, deadletters, owners, parking
 from sedano.drivers.sqlite.backlog import BEGUN_EARLY, BEGUN_LATE, RESERVED, Entry, entry_of
 from sedano.drivers.sqlite.deliveries import read
 from sedano.drivers.sqlite.queries import load
@@ -132,6 +135,11 @@ class SqliteBroker:
             read(delivery)
         return reply
 
+    def pendings(self, lease: Lease) -> list[Pending]:
+        with self._store.step() as step:
+            owners.check(step, lease)
+            return [decode_pending(row[0]) for row in step.db.execute(_TURN["all-pendings"], (lease.fence,)).fetchall()]
+
     def release(self, lease: Lease, tags: Sequence[str] | None) -> int:
         with self._store.step() as step:
             owners.check(step, lease)
@@ -156,7 +164,12 @@ class SqliteBroker:
             return 0, next_due
         with self._store.step() as step:
             count = backlog.promote(step, dict.fromkeys(queues), now, limit)
+            if count < limit:
+                count += parking.promote(step, queues, now, limit - count)
         return count, self._next_due(queues)
+
+    def unpark(self, tasks: Collection[str], queues: Sequence[str], *, limit: int = 1000) -> int:
+        return parking.unpark(self._store, tasks, queues, limit)
 
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
         if self._waiter is None:
@@ -171,6 +184,9 @@ class SqliteBroker:
     def depth(self, queues: Sequence[str]) -> list[Depth]:
         rows = self._store.query(_QUEUES["depth"], (as_json(queues), self._store.clock.wall()))
         return [Depth(*row) for row in rows]
+
+    def parked(self, queues: Sequence[str]) -> list[Parked]:
+        return parking.counts(self._store, queues)
 
     def purge(self, queue: str) -> int:
         (last,) = self._store.query(_QUEUES["last-id"])[0]
@@ -194,7 +210,8 @@ class SqliteBroker:
 
     def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
         with self._store.step() as step:
-            return backlog.handback(step, dict.fromkeys(queues), limit)
+            count = backlog.handback(step, dict.fromkeys(queues), limit)
+            return count + parking.handback(step, queues, limit - count) if count < limit else count
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

@@ -18,16 +18,26 @@ GROWTH = 12_000
 SAFETY_PAGES = 32_000
 """For large messages, which the count of rows does not show, SQLite does it by itself at this length."""
 
+LEAST_PAGES = 250
+_SHARE_OF_DISK = 8
+
 _COMMIT_COST = 2
 _WORTH_PAGES = 1000
 _TRIES = 50
 _PAUSE_S = 0.0001
 
 
-class Checkpoints:
-    """Of one open handle."""
+def longest_log(free_bytes: int, page_bytes: int) -> int:
+    """Pages that the log may have, on a disk with so much room. A log that has taken all of it can never be written back: the
+    database would have to grow for that."""
+    return max(LEAST_PAGES, min(SAFETY_PAGES, free_bytes // _SHARE_OF_DISK // page_bytes))
 
-    def __init__(self) -> None:
+
+class Checkpoints:
+    """Of one open handle. `most_pages` is what the log may have: a shorter log is written back more often."""
+
+    def __init__(self, most_pages: int = SAFETY_PAGES) -> None:
+        self._share = most_pages / SAFETY_PAGES
         self._growth = 0
         self._changes = 0
 
@@ -36,15 +46,15 @@ class Checkpoints:
         changes = handle.total_changes
         self._growth += _COMMIT_COST + changes - self._changes
         self._changes = changes
-        if self._growth >= GROWTH:
+        if self._growth >= GROWTH * self._share:
             self._growth = 0
             with contextlib.suppress(sqlite3.Error):
-                _write_back(handle)
+                _write_back(handle, _WORTH_PAGES * self._share)
 
 
-def _write_back(handle: sqlite3.Connection) -> None:
+def _write_back(handle: sqlite3.Connection, worth_pages: float) -> None:
     _, pages, _ = handle.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if pages < _WORTH_PAGES:  # others have just done it, or are at it
+    if pages < worth_pages:  # others have just done it, or are at it
         return
     for _ in range(_TRIES):
         if _has_cleared_the_way(handle):

@@ -20,7 +20,7 @@ from sedano.drivers.sqlite import forks
 from sedano.drivers.sqlite.checkpoints import Checkpoints
 from sedano.drivers.sqlite.failures import explain, gone, is_busy, primary_code
 from sedano.drivers.sqlite.location import Location
-from sedano.drivers.sqlite.opening import open_database
+from sedano.drivers.sqlite.opening import open_database, pages_of_log
 from sedano.exceptions import OperationalError
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ class Connection:
             handle = open_database(self.location)
             found = os.stat(self.location.path)
             self._handle, self._identity, self._pid = handle, (found.st_dev, found.st_ino), os.getpid()
-            self._checkpoints = Checkpoints()
+            self._checkpoints = Checkpoints(pages_of_log(self.location.path))
             self.openings += 1
         elif self._pid != os.getpid():
             raise self._unavailable(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, Store, as_json
 from sedano.drivers.sqlite.wakeup import Bell, open_ear
 from sedano.exceptions import CeleryError, StoreFull
+from sedano.polling import POLLIN, new_poll
 
 LOOK_S = 8.0  # a ring is lost only when somebody is killed between commit and ring
 MAIL_LOOK_S = 30.0  # nobody waits any more for the answer to a request whose sender was killed
@@ -151,9 +151,9 @@ class Listener:
 
 
 def _poll(fds: Sequence[int], timeout_s: float) -> set[int]:
-    poll = select.poll()
+    poll = new_poll()
     for fd in fds:
-        poll.register(fd, select.POLLIN)
+        poll.register(fd, POLLIN)
     return {fd for fd, _ in poll.poll(max(0.0, timeout_s * 1000))}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Generator
 from urllib.parse import quote
 
-from sedano.drivers.sqlite.checkpoints import SAFETY_PAGES
+from sedano.drivers.sqlite.checkpoints import longest_log
 from sedano.drivers.sqlite.location import Location
 from sedano.drivers.sqlite.schema import prepare, version_of
 from sedano.exceptions import ImproperlyConfigured
@@ -52,6 +53,11 @@ def open_database(location: Location) -> sqlite3.Connection:
     return handle
 
 
+def pages_of_log(path: str) -> int:
+    """How long the log of this file may become, by the room that its disk has now."""
+    return longest_log(shutil.disk_usage(os.path.dirname(path) or ".").free, PAGE_BYTES)
+
+
 def _configure(handle: sqlite3.Connection, location: Location) -> None:
     (mode,) = handle.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
@@ -66,8 +72,9 @@ def _configure(handle: sqlite3.Connection, location: Location) -> None:
     handle.execute(f"PRAGMA synchronous = {location.synchronous}")
     handle.execute("PRAGMA temp_store = MEMORY")
     handle.execute("PRAGMA secure_delete = OFF")  # SQLite's own default; some builds write zeros over all that is deleted
-    handle.execute(f"PRAGMA wal_autocheckpoint = {SAFETY_PAGES}")
-    handle.execute(f"PRAGMA journal_size_limit = {KEPT_WAL_BYTES}")
+    most_pages = pages_of_log(location.path)
+    handle.execute(f"PRAGMA wal_autocheckpoint = {most_pages}")
+    handle.execute(f"PRAGMA journal_size_limit = {min(KEPT_WAL_BYTES, most_pages * PAGE_BYTES)}")
     if location.max_bytes is not None:
         (page_bytes,) = handle.execute("PRAGMA page_size").fetchone()
         handle.execute(f"PRAGMA max_page_count = {location.max_bytes // page_bytes}")

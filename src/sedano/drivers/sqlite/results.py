@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sedano.contracts import ChordPart, ChordReady, ResultWrite
+from sedano.contracts import ChordPart, ChordReady, ChordStart, ResultWrite
 from sedano.drivers.sqlite import records
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, Store, as_json, storable
@@ -24,14 +24,23 @@ class SqliteResults:
         self._store = store
         self._polls = polls
 
-    def store(self, writes: Sequence[ResultWrite], parts: Sequence[ChordPart] = ()) -> list[ChordReady]:
-        if not (writes or parts):
+    def store(
+        self,
+        writes: Sequence[ResultWrite],
+        parts: Sequence[ChordPart] = (),
+        starts: Sequence[ChordStart] = (),
+        *,
+        repeated: bool = False,
+    ) -> list[ChordReady]:
+        if not (writes or parts or starts):
             return []
         now = self._store.clock.wall()
         with self._store.step() as step:
             if writes:
                 records.write(step, writes, now)
-            claims = [records.count_part(step, part, now) for part in parts]
+            for start in starts:
+                records.start_chord(step, start.group_id, start.size, start.ttl_s, now)
+            claims = [records.count_part(step, part, now, repeated=repeated) for part in parts]
         return [claim for claim in claims if claim is not None]
 
     def fetch(self, task_ids: Sequence[str]) -> list[bytes | None]:
@@ -49,9 +58,22 @@ class SqliteResults:
             rows = step.db.execute(_SQL["forget"], (given, self._store.clock.wall())).fetchall()
         return sum(was_kept for (was_kept,) in rows)
 
+    def save_group(self, group_id: str, payload: bytes, ttl_s: float | None) -> None:
+        self.store([ResultWrite(_group_name(group_id), payload, ttl_s, ready=False)])
+
+    def fetch_group(self, group_id: str) -> bytes | None:
+        return self.fetch([_group_name(group_id)])[0]
+
+    def forget_group(self, group_id: str) -> None:
+        self.forget([_group_name(group_id)])
+
     def start_chord(self, group_id: str, size: int, ttl_s: float) -> ChordReady | None:
         with self._store.step() as step:
             return records.start_chord(step, group_id, size, ttl_s, self._store.clock.wall())
+
+    def grow_chord(self, group_id: str, by: int) -> None:
+        with self._store.step() as step:
+            records.grow_chord(step, group_id, by, self._store.clock.wall())
 
     def chord_parts(self, group_id: str) -> list[bytes]:
         return [row[0] for row in self._store.query(_SQL["parts"], (storable(group_id), self._store.clock.wall()))]
@@ -86,3 +108,8 @@ def _expire_chords(step: Step, now: float) -> None:
     for over in step.db.execute(_SQL["over-chords"], (now, _EXPIRED_AT_ONCE)).fetchall():
         step.db.execute(_SQL["drop-parts"], over)
         step.db.execute(_SQL["drop-chord"], over)
+
+
+def _group_name(group_id: str) -> str:
+    """Groups lie among the records; no task id has a line break."""
+    return "group\n" + group_id

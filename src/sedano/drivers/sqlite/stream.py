@@ -35,12 +35,15 @@ class SqliteResultStream:
         self._dropped: list[str] = []  # not watched any more; their rows go with the next step
         self._missed = 0
 
-    def watch(self, task_ids: Sequence[str]) -> None:
+    def watch(self, task_ids: Sequence[str], drop: Sequence[str] = (), *, look: bool = True) -> list[tuple[str, bytes | None]]:
         self._check_process()
-        new = [name for name in dict.fromkeys(map(storable, task_ids)) if name not in self._reported]
+        self.unwatch(drop)
+        names = list(dict.fromkeys(map(storable, task_ids)))
+        new = [name for name in names if name not in self._reported]
         if new:
             self._enlist(new)
         self._reported |= dict.fromkeys(new)
+        return self._fetched(names) if look else []
 
     def unwatch(self, task_ids: Sequence[str]) -> None:
         for name in map(storable, task_ids):

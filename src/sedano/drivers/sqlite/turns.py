@@ -18,7 +18,9 @@ from sedano.contracts import (
     Settlement,
     Standing,
     TurnReply,
+    claimed,
     encode_pending,
+    pending_key,
     pending_of,
 )
 from sedano.drivers.sqlite import backlog, deadletters, records
@@ -88,23 +90,28 @@ class Turn:
             self._hands = held(self.step, self.lease, (order.tag for orders in (settle, delay, begin) for order in orders))
 
     def settle(self, settlements: Sequence[Settlement], entries: Sequence[Sequence[Entry]]) -> None:
-        accepted: list[tuple[Settlement, Held]] = []
+        accepted: list[Settlement] = []
+        ended: list[int] = []
         outgoing: list[Entry] = []
         for settlement, sent in zip(settlements, entries, strict=True):
             found = self._hands.pop(settlement.tag, None)
-            if found is None:
+            if found is None and not self._takes_pending(settlement.tag):
                 self.reply.refused.append(settlement.tag)
                 continue
-            accepted.append((settlement, found))
+            accepted.append(settlement)
             outgoing += sent
+            if found is None:
+                continue
+            ended.append(found.id)
             if settlement.fate is not Fate.ACK or settlement.dead is not None:
                 outgoing += self._unusual_fate(settlement, found)
         if not accepted:
             return
         if outgoing:
             backlog.put(self.step, outgoing)
-        self._record([settlement for settlement, _ in accepted])
-        backlog.drop(self.step, [found.id for _, found in accepted])
+        self._record(accepted)
+        if ended:
+            backlog.drop(self.step, ended)
 
     def delay(self, orders: Sequence[Delay]) -> None:
         moved: list[tuple[int, float]] = []
@@ -197,8 +204,28 @@ class Turn:
         if writes:
             records.write(self.step, writes, self.now)
         for each in settlements:
-            if each.chord_part is not None and (claim := records.count_part(self.step, each.chord_part, self.now)) is not None:
-                self.reply.chords.append(claim)
+            if each.parts or each.chord_starts or each.ends_chord:
+                self._count(each)
+
+    def _count(self, settlement: Settlement) -> None:
+        for start in settlement.chord_starts:
+            records.start_chord(self.step, start.group_id, start.size, start.ttl_s, self.now)
+        for part in settlement.parts:
+            ready = records.count_part(self.step, part, self.now)
+            if ready is not None:
+                self.reply.chords.append(ready)
+                if part.claim:
+                    pending = claimed(part)
+                    row = (self.lease.fence, storable(pending.key), encode_pending(pending))
+                    self.step.db.execute(_SQL["keep-pending"], row)
+        if settlement.ends_chord:
+            records.end_chord(self.step, settlement.ends_chord, self.now)
+
+    def _takes_pending(self, tag: str) -> bool:
+        key = pending_key(tag)
+        if key is None:
+            return False
+        return self.step.db.execute(_SQL["take-pending"], (self.lease.fence, storable(key))).fetchone() is not None
 
     def _new_serial(self) -> int:
         (last,) = self.step.db.execute(_LAST_SERIAL).fetchone()

@@ -1,14 +1,20 @@
-"""Serializers by name and by MIME type. json and pickle are built in; what others bring is added with `register`."""
+"""Serializers by name and by MIME type.
+
+json is there from the start. The others that Kombu names are loaded when they are first used, so that nobody pays for what
+he does not send; what others bring is added with `register`, or found where Kombu would find it (`adopted.py`).
+"""
 
 from __future__ import annotations
 
 import codecs
+import importlib
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from sedano.exceptions import ContentDisallowed, DecodeError, EncodeError, ImproperlyConfigured
-from sedano.protocol.serializers import json, pickle
+from sedano.protocol.serializers import adopted, json
 
 JSON = "application/json"
 PICKLE = "application/x-python-serialize"
@@ -17,25 +23,28 @@ RAW = "application/data"
 # Content that Kombu hands out as it came, whatever is accepted: nothing in it is ever executed.
 _UNCHECKED = frozenset({RAW, "application/text"})
 _BINARY = frozenset({"binary", "ascii-8bit"})
-# Names that Celery knows and we do not bring yet: (MIME type, how to get it).
-_MISSING = {
-    "yaml": (
-        "application/x-yaml",
-        "install PyYAML and call serializers.register('yaml', yaml.safe_dump, yaml.safe_load, 'application/x-yaml')",
-    ),
-    "msgpack": (
-        "application/x-msgpack",
-        (
-            "install msgpack and call serializers.register('msgpack', msgpack.packb, msgpack.unpackb, "
-            "'application/x-msgpack', 'binary')"
-        ),
-    ),
-    "auth": (RAW, "signed messages are not supported yet; send them with task_serializer='json'"),
+
+
+class _BuiltIn(NamedTuple):
+    """`module` has `encode` and `decode`; `extra` brings the package that it needs, "" for none."""
+
+    content_type: str
+    content_encoding: str
+    module: str
+    extra: str
+
+
+_BUILT_IN = {
+    "pickle": _BuiltIn(PICKLE, "binary", "sedano.protocol.serializers.pickle", ""),
+    "yaml": _BuiltIn("application/x-yaml", "utf-8", "sedano.protocol.serializers.yaml", "yaml"),
+    "msgpack": _BuiltIn("application/x-msgpack", "binary", "sedano.protocol.serializers.msgpack", "msgpack"),
 }
+_NAMES = {found.content_type: name for name, found in _BUILT_IN.items()}
+# Signed messages: the name is known, its serializer is made of keys and certificates.
+_AUTH = "auth"
 
 
-@dataclass(frozen=True, slots=True)
-class _Serializer:
+class _Serializer(msgspec.Struct, frozen=True):
     name: str
     encoder: Callable[[Any], str | bytes] | None
     decoder: Callable[[bytes], Any] | None
@@ -46,6 +55,8 @@ class _Serializer:
 _by_name: dict[str, _Serializer] = {}
 _by_type: dict[str, _Serializer] = {}
 _json_only = frozenset({JSON})
+_unregistered: set[str] = set()  # built-in ones that were taken out
+_has_looked = False  # for entry points
 
 
 def register(
@@ -59,21 +70,42 @@ def register(
     added = _Serializer(name, encoder, decoder, content_type, content_encoding)
     _by_name[name] = added
     _by_type[content_type] = added
+    _unregistered.discard(name)
 
 
 def unregister(name: str) -> None:
     """Forget a serializer. Raises `KeyError` when there is none of that name."""
-    gone = _by_name.pop(name)
-    if _by_type.get(gone.content_type) is gone:
+    if name in _BUILT_IN and name not in _unregistered:
+        _unregistered.add(name)
+        gone = _by_name.pop(name, None)
+    else:
+        gone = _by_name.pop(name)
+    if gone is not None and _by_type.get(gone.content_type) is gone:
         del _by_type[gone.content_type]
 
 
+def adopt() -> None:
+    """Take over what was registered with Kombu, if this process has loaded it. A look at `sys.modules` otherwise."""
+    adopted.take_from_kombu(register)
+
+
 def known_type(name: str) -> str | None:
-    """The MIME type that `name` stands for, whether its serializer is there or not; None for an unknown name."""
+    """The MIME type that `name` stands for, whether its package is there or not; None for an unknown name."""
     found = _by_name.get(name)
     if found is not None:
         return found.content_type
-    return _MISSING[name][0] if name in _MISSING else None
+    if name in _BUILT_IN:
+        return _BUILT_IN[name].content_type
+    if name == _AUTH:
+        return RAW
+    found = _seek(lambda: _by_name.get(name))
+    return found.content_type if found is not None else None
+
+
+def name_of(content_type: str) -> str:
+    """The name by which a MIME type is accepted; the type itself where there is none."""
+    found = _by_type.get(content_type)
+    return found.name if found is not None else _NAMES.get(content_type, content_type)
 
 
 def dumps(value: Any, name: str | None = "json") -> tuple[str, str, bytes]:
@@ -85,7 +117,7 @@ def dumps(value: Any, name: str | None = "json") -> tuple[str, str, bytes]:
         return JSON, "utf-8", _encoded(_by_name["json"], value)
     if name == "raw" or (name is None and isinstance(value, bytes | str)):
         return _raw(value, RAW if name == "raw" or isinstance(value, bytes) else "text/plain")
-    found = _by_name.get(name or "json")
+    found = _find(name or "json")
     if found is None or found.encoder is None:
         raise EncodeError(f"there is no serializer {name!r} to write with: {_remedy(name or 'json')}")
     return found.content_type, found.content_encoding, _encoded(found, value)
@@ -98,22 +130,21 @@ def loads(body: bytes, content_type: str, content_encoding: str, accept: Collect
     """
     content_type = content_type or RAW
     accepted = _json_only if accept is None else accept
-    found = _by_type.get(content_type)
     if content_type not in accepted and content_type not in _UNCHECKED:
-        name = found.name if found else _missing_name(content_type) or content_type
+        name = name_of(content_type)
         if name not in accepted:
             raise ContentDisallowed(
                 f"Refusing to deserialize untrusted content of type {name} ({content_type}). "
                 f"Add {name!r} to accept_content if you trust whoever can write to the broker"
             )
+    found = _by_type.get(content_type) or _find_type(content_type)
     if found is None or found.decoder is None:
-        missing = _missing_name(content_type)
-        if missing is not None and content_type != RAW:
-            raise DecodeError(f"there is no serializer for {content_type}: {_remedy(missing)}")
+        if content_type in _NAMES:
+            raise DecodeError(f"there is no serializer for {content_type}: {_remedy(_NAMES[content_type])}")
         return _text(body, content_encoding)
     try:
         return found.decoder(body)
-    except DecodeError:
+    except (DecodeError, ContentDisallowed):
         raise
     except Exception as exc:  # a serializer of the user's may raise anything
         raise DecodeError(f"the serializer {found.name!r} cannot read the body: {exc}") from exc
@@ -121,6 +152,7 @@ def loads(body: bytes, content_type: str, content_encoding: str, accept: Collect
 
 def accept_types(names_or_mimes: Iterable[str]) -> frozenset[str]:
     """MIME types for an `accept_content` setting. Raises `ImproperlyConfigured` for an unknown name."""
+    adopt()
     types: set[str] = set()
     for name in names_or_mimes:
         content_type = name if "/" in name else known_type(name)
@@ -162,15 +194,52 @@ def _text(body: bytes, content_encoding: str) -> Any:
         raise DecodeError(f"the body is no {encoding} text: {exc}") from exc
 
 
-def _missing_name(content_type: str) -> str | None:
-    return next((name for name, (mime, _) in _MISSING.items() if mime == content_type), None)
+def _find(name: str) -> _Serializer | None:
+    """The serializer `name`, loaded if need be; None when there is none, or its package is not installed."""
+    found = _by_name.get(name)
+    if found is not None:
+        return found
+    if name not in _BUILT_IN:
+        return _seek(lambda: _by_name.get(name))
+    if name in _unregistered:
+        return None
+    content_type, content_encoding, module, _ = _BUILT_IN[name]
+    try:
+        loaded = importlib.import_module(module)
+    except ImportError:
+        return None
+    register(name, loaded.encode, loaded.decode, content_type, content_encoding)
+    return _by_name[name]
+
+
+def _find_type(content_type: str) -> _Serializer | None:
+    if content_type in _NAMES:
+        return _find(_NAMES[content_type])
+    if content_type in _UNCHECKED:
+        return None
+    return _seek(lambda: _by_type.get(content_type))
+
+
+def _seek(look: Callable[[], _Serializer | None]) -> _Serializer | None:
+    """What `look` finds once Kombu's registry, and after it the installed packages, were asked."""
+    global _has_looked
+    adopt()
+    found = look()
+    if found is None and not _has_looked:
+        _has_looked = True
+        adopted.take_entry_points(register)
+        found = look()
+    return found
 
 
 def _remedy(name: str) -> str:
-    if name in _MISSING:
-        return _MISSING[name][1]
-    return f"call serializers.register({name!r}, …), or use one of {', '.join(sorted(_by_name))}"
+    if name in _BUILT_IN and name not in _unregistered:
+        extra = _BUILT_IN[name].extra
+        return f"its package is not installed, pip install 'sedano[{extra}]'"
+    if name == _AUTH:
+        return "call app.setup_security() in the module of the app (pip install 'sedano[auth]')"
+    names = sorted({*_by_name, *(_BUILT_IN.keys() - _unregistered)})
+    return f"register it with sedano.serialization.register({name!r}, …), or use one of {', '.join(names)}"
 
 
 register("json", json.encode, json.decode, JSON, "utf-8")
-register("pickle", pickle.encode, pickle.decode, PICKLE, "binary")

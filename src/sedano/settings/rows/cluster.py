@@ -6,7 +6,6 @@ from sedano.settings.option import Option
 
 EVENTS = "not yet: comes with the events"
 CONTROL = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
-SECURITY = "not yet: comes with the signing serializer"
 
 ROWS = (
     Option(
@@ -112,10 +111,9 @@ ROWS = (
         "security_certificate",
         "string",
         None,
-        "The certificate that belongs to the key.",
+        "The certificate that belongs to the key, in PEM; `app.setup_security()` reads these.",
         old_names=("CELERY_SECURITY_CERTIFICATE",),
         form="path",
-        effect=SECURITY,
     ),
     Option(
         "security_cert_store",
@@ -124,7 +122,6 @@ ROWS = (
         "The certificates that are trusted: a folder or pattern of files.",
         old_names=("CELERY_SECURITY_CERT_STORE",),
         form="path",
-        effect=SECURITY,
     ),
     Option(
         "security_key",
@@ -133,7 +130,6 @@ ROWS = (
         "The private key that messages are signed with.",
         old_names=("CELERY_SECURITY_KEY",),
         form="path",
-        effect=SECURITY,
     ),
     Option(
         "security_key_password",
@@ -141,7 +137,6 @@ ROWS = (
         None,
         "The password of that key.",
         old_names=("CELERY_SECURITY_KEY_PASSWORD",),
-        effect=SECURITY,
     ),
     Option(
         "security_digest",
@@ -149,6 +144,5 @@ ROWS = (
         "sha256",
         "The digest that is signed.",
         old_names=("CELERY_SECURITY_DIGEST",),
-        effect=SECURITY,
     ),
 )

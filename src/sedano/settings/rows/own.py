@@ -26,10 +26,9 @@ ROWS = (
         "task_unknown_timeout",
         "float",
         600.0,
-        "How long a call whose task no worker knows is parked before it fails.",
+        "How long a call whose task no worker knows is parked before it fails; 0: it fails at once, as in Celery.",
         unit="s",
         minimum=0,
-        effect="not yet: it fails and is dead-lettered at once, as with 0",
         origin="sedano",
     ),
     Option(

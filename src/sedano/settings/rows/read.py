@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sedano.settings.option import WORKS, Option, Type
 
-DAEMON = "not yet: comes with the worker's options for running detached"
+PYTHON = "not needed: a detached worker goes on in the Python that it was started with"
 BEAT = "not yet: comes with beat"
 EVENTS = "not yet: comes with the events"
 
@@ -25,9 +25,9 @@ def _row(
     )
 
 
-def _daemon_rows(program: str, effect: str, *, file_effect: str, log_name: tuple[str, ...] = ()) -> tuple[Option, ...]:
+def _daemon_rows(program: str, effect: str, *, python: str = "", log_name: tuple[str, ...] = ()) -> tuple[Option, ...]:
     def row(key: str, kind: Type, sentence: str, form: str, documented: tuple[str, ...] = ()) -> Option:
-        why = file_effect if key in ("logfile", "pidfile") else effect
+        why = python if python and key == "executable" else effect
         return _row(f"{program}_{key}", kind, None, sentence, why, documented=documented, form=form)
 
     command = f"`{program}`"
@@ -109,9 +109,9 @@ ROWS = (
         "not needed: deliveries are leased and renewed for as long as they are held",
         unit="s",
     ),
-    *_daemon_rows("worker", DAEMON, file_effect=WORKS, log_name=("CELERYD_LOG_FILE",)),
-    *_daemon_rows("beat", BEAT, file_effect=BEAT, log_name=("CELERYBEAT_LOG_FILE",)),
-    *_daemon_rows("events", EVENTS, file_effect=EVENTS),
+    *_daemon_rows("worker", WORKS, python=PYTHON, log_name=("CELERYD_LOG_FILE",)),
+    *_daemon_rows("beat", BEAT, log_name=("CELERYBEAT_LOG_FILE",)),
+    *_daemon_rows("events", EVENTS),
     _row(
         "CELERY_DB_REUSE_MAX",
         "int",

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sedano.settings.option import Option
 
-CHORDS = "not yet: comes with the canvas"
+CHORDS = "not needed: every store counts the parts itself, and who completes a chord reads them at once"
 RPC = "not yet: comes with the rpc result backend of the RabbitMQ driver"
 PENDING = "not needed: a result that cannot be stored stays with its settlement and is stored when the store is back"
 
@@ -69,7 +69,6 @@ ROWS = (
         old_names=("CELERY_RESULT_CHORD_EXPIRES",),
         unit="s",
         minimum=0,
-        effect=CHORDS,
     ),
     Option(
         "result_failure_expires",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-CANVAS = "not yet: comes with the canvas"
 EVENTS = "not yet: comes with the events"
 QUEUE_TYPE = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
 
@@ -58,7 +57,7 @@ ROWS = (
         "task_compression",
         "string",
         None,
-        "How the body of a message is compressed: zlib, gzip, bzip2, lzma.",
+        "How the body of a message is compressed: zlib (gzip), bzip2, lzma (xz), zstd, brotli, or a method of your own.",
         old_names=("CELERY_MESSAGE_COMPRESSION",),
         documented_names=("CELERY_COMPRESSION",),
     ),
@@ -274,7 +273,7 @@ ROWS = (
         "task_serializer",
         "string",
         "json",
-        "How arguments are written: json, pickle, or a serializer of your own.",
+        "How arguments are written: json, msgpack, yaml, pickle, auth (signed), or a serializer of your own.",
         old_names=("CELERY_TASK_SERIALIZER",),
     ),
     Option(
@@ -309,6 +308,5 @@ ROWS = (
         False,
         "An errback of a chord is linked to the tasks of its header too.",
         old_names=("CELERY_ALLOW_ERROR_CB_ON_CHORD_HEADER",),
-        effect=CANVAS,
     ),
 )

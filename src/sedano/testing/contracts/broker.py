@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from sedano.testing.contracts.beginnew import BeginNewContract
+from sedano.testing.contracts.chords import ChordSettlingContract, SeparateChordContract
 from sedano.testing.contracts.deadletters import DeadLetterContract
 from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RefencingContract, RetiringContract
 from sedano.testing.contracts.opening import OpeningContract
+from sedano.testing.contracts.parking import ParkingContract
 from sedano.testing.contracts.pendings import PendingContract
 from sedano.testing.contracts.processes import ProcessContract
 from sedano.testing.contracts.publishing import ExchangeContract, PriorityContract, PublishingContract, QueueListContract
@@ -43,6 +45,8 @@ class BrokerContract(
     SettlingContract,
     MessagesOutContract,
     SharedResultsContract,
+    ChordSettlingContract,
+    SeparateChordContract,
     LeaseContract,
     RetiringContract,
     RefencingContract,
@@ -53,6 +57,7 @@ class BrokerContract(
     TakeOverRacesContract,
     ScheduleContract,
     HandbackContract,
+    ParkingContract,
     DeadLetterContract,
     PendingContract,
     UnreadableContract,

@@ -33,6 +33,17 @@ class DeadLetterContract:
         (letter,) = slot.broker.dead_letters("q")
         assert envelope.deliveries_of(envelope.decode(letter.raw)) == 1
 
+    def test_given_letters_when_asked_for_those_before_the_next_number_then_the_first_is_the_one_of_this_number(
+        self, store: StoreUnderTest
+    ) -> None:
+        slot = store.slot()
+        slot.broker.publish(batch("q", "abc"))
+        for delivery in slot.take("q"):
+            slot.settle(dead(delivery, store.now()))
+        for letter in slot.broker.dead_letters():
+            assert slot.broker.dead_letters(limit=1, before=str(int(letter.id) + 1)) == [letter]
+        assert len(slot.broker.dead_letters(before=str(10**18 - 1))) == 3
+
     def test_given_a_letter_when_its_message_is_published_again_then_the_call_runs_again(self, store: StoreUnderTest) -> None:
         slot = store.slot()
         slot.broker.publish(batch("q", "a"))

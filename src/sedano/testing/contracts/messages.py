@@ -123,6 +123,8 @@ def result(
     return ResultWrite(task_id, payload, ttl_s, ready=True)
 
 
-def chord_part(group_id: str, index: int, *, task_id: str | None = None, ttl_s: float = 3600.0) -> ChordPart:
+def chord_part(
+    group_id: str, index: int, *, task_id: str | None = None, ttl_s: float = 3600.0, claim: bytes = b""
+) -> ChordPart:
     name = task_id or f"{group_id}-{index}"
-    return ChordPart(group_id, name, index, f'[1, "{name}", "SUCCESS", {index}]'.encode(), ttl_s)
+    return ChordPart(group_id, name, index, f'[1, "{name}", "SUCCESS", {index}]'.encode(), ttl_s, claim)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from sedano.contracts import Results, ResultStream
+from sedano.contracts import Outcome, Results, ResultStream
 from sedano.testing.contracts.harness import LONG_WAIT_S, PROMPT_S, StoreUnderTest, race
-from sedano.testing.contracts.messages import chord_part, result
+from sedano.testing.contracts.messages import batch, chord_part, result, settlement
 
 
 class RecordContract:
@@ -30,6 +30,44 @@ class RecordContract:
         results.store([result("a", b"STARTED")])
         results.store([result("a", b"RETRY"), result("a", b"SUCCESS")])
         assert results.fetch(["a"]) == [b"SUCCESS"]
+
+    @pytest.mark.parametrize("later", [b'{"status": "STARTED"}', b'{"status": "RETRY"}', b'{"status":"FAILURE"}'])
+    @pytest.mark.parametrize("success", [b'{"status": "SUCCESS", "result": 5}', b'{"status":"SUCCESS","result":5}'])
+    def test_given_a_success_when_another_state_is_written_then_it_stays_with_its_time(
+        self, store: StoreUnderTest, success: bytes, later: bytes
+    ) -> None:
+        results = store.results()
+        results.store([result("a", success), result("b", later), result("b", success)])
+        results.store([result("a", later, ttl_s=1.0), result("b", later, ttl_s=1.0)])
+        store.pass_time(1.2)
+        assert results.fetch(["a", "b"]) == [success, success]
+
+    def test_given_a_success_when_another_success_or_unknown_bytes_are_written_then_the_later_counts(
+        self, store: StoreUnderTest
+    ) -> None:
+        results = store.results()
+        for later in (b'{"status": "SUCCESS", "result": 6}', b"\x80\x04pickled", b""):
+            results.store([result("a", b'{"status": "SUCCESS", "result": 5}')])
+            results.store([result("a", later)])
+            assert results.fetch(["a"]) == [later]
+
+    def test_given_a_success_whose_time_is_over_when_another_state_is_written_then_that_counts(
+        self, store: StoreUnderTest
+    ) -> None:
+        results = store.results()
+        results.store([result("a", b'{"status": "SUCCESS", "result": 5}', ttl_s=1.0)])
+        store.pass_time(1.2)
+        results.store([result("a", b'{"status": "STARTED"}')])
+        assert results.fetch(["a"]) == [b'{"status": "STARTED"}']
+
+    def test_given_a_success_when_a_later_run_is_settled_as_a_failure_then_it_stays(self, store: StoreUnderTest) -> None:
+        slot, results = store.slot(), store.results()
+        slot.broker.publish(batch("q", "a"))
+        (delivery,) = slot.take("q")
+        results.store([result("a", b'{"status": "SUCCESS", "result": 5}')])
+        failure = settlement(delivery, outcome=Outcome.FAILURE, result=result("a", b'{"status": "FAILURE"}'))
+        assert slot.settle(failure).refused == []
+        assert results.fetch(["a"]) == [b'{"status": "SUCCESS", "result": 5}']
 
     def test_given_the_same_write_again_when_fetched_then_nothing_has_changed(self, store: StoreUnderTest) -> None:
         results = store.results()
@@ -101,6 +139,24 @@ class RecordContract:
         assert results.fetch(["a"]) == [b"A"]
         results.close()
         results.close()
+
+
+class GroupContract:
+    def test_given_a_saved_group_when_fetched_then_it_is_there_until_it_is_forgotten_or_over(
+        self, store: StoreUnderTest
+    ) -> None:
+        results = store.results()
+        assert results.fetch_group("g") is None
+        results.save_group("g", b"G", 3600.0)
+        results.save_group("short", b"S", 1.0)
+        results.save_group("ever", b"old", 1.0)
+        results.save_group("ever", b"E", None)
+        assert store.results().fetch_group("g") == b"G"
+        assert results.fetch(["g"]) == [None], "groups and records share no names"
+        results.forget_group("g")
+        assert results.fetch_group("g") is None
+        store.pass_time(1.2)
+        assert [results.fetch_group(name) for name in ("short", "ever")] == [None, b"E"]
 
 
 class StreamContract:
@@ -182,6 +238,33 @@ class StreamContract:
         results.store([result("a", b"x" * 5_000_000)])
         (payload,) = heard(stream, {"a"}).values()
         assert payload in (b"x" * 5_000_000, None)
+
+    def test_given_records_when_watched_then_they_are_told_or_to_be_fetched_and_later_writes_are_reported(
+        self, store: StoreUnderTest
+    ) -> None:
+        results = store.results()
+        stream = store.closing(results.subscribe())
+        results.store([result("a", b"A"), result("b", b"B")])
+        found = dict(stream.watch(["a", "none", "b"]))
+        payloads = {name: results.fetch([name])[0] if payload is None else payload for name, payload in found.items()}
+        assert payloads.pop("none", None) is None
+        assert payloads == {"a": b"A", "b": b"B"}
+        results.store([result("none", b"N"), result("a", b"A2")])
+        assert heard(stream, {"none", "a"}) == {"none": b"N", "a": b"A2"}
+        assert dict(stream.watch(["a"])).get("a", b"A2") in (b"A2", None), "also when it is watched already"
+        assert stream.watch(["b", "c"], look=False) == []
+
+    def test_given_a_watch_that_drops_others_when_they_are_written_then_only_the_new_ones_are_reported(
+        self, store: StoreUnderTest
+    ) -> None:
+        results = store.results()
+        stream = store.closing(results.subscribe())
+        stream.watch(["a", "b"])
+        stream.watch(["c"], ["a", "never-watched"])
+        results.store([result("a", b"A")])
+        assert stream.wait(0.05) == []
+        results.store([result("b", b"B"), result("c", b"C")])
+        assert heard(stream, {"b", "c"}) == {"b": b"B", "c": b"C"}
 
     def test_given_silence_when_waited_then_the_timeout_ends_it(self, store: StoreUnderTest) -> None:
         stream = store.closing(store.results().subscribe())
@@ -316,7 +399,7 @@ class ChordContract:
             assert sum(race(*(lambda index=index: bring(index) for index in range(3)), say_the_size)) == 1
 
 
-class ResultsContract(RecordContract, StreamContract, ChordContract):
+class ResultsContract(RecordContract, GroupContract, StreamContract, ChordContract):
     """Everything that `contracts/results.py` promises."""
 
 

@@ -1,20 +1,62 @@
-"""How slots run: in processes of their own, or in the supervisor's process (solo)."""
+"""How calls run: in processes with one slot each, many in one process (*lanes*), or in the supervisor's process (solo)."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+
 from sedano.exceptions import ImproperlyConfigured
 
-POOLS = {"processes": "processes", "prefork": "processes", "solo": "solo"}
-COMING = ("threads", "asyncio", "gevent", "eventlet", "custom")
+POOLS = {
+    "processes": "processes",
+    "prefork": "processes",
+    "solo": "solo",
+    "threads": "threads",
+    "thread": "threads",
+    "asyncio": "asyncio",
+    "gevent": "gevent",
+    "eventlet": "eventlet",
+}
+LANES = ("threads", "asyncio", "gevent", "eventlet")
+PATCHES = {
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+}
+"""What a process of greenlets executes before it imports anything else."""
+CUSTOM = "CELERY_CUSTOM_WORKER_POOL"
+_CELERYS = ("celery.concurrency.", "sedano.worker.pools.")
 
 
 def pool_name(wanted: str) -> str:
-    """The pool that `wanted` (`-P`, `worker_pool`) means. Raises ImproperlyConfigured, naming those that there are."""
-    found = POOLS.get(wanted.rpartition(":")[0].rpartition(".")[2] if ":" in wanted else wanted)
+    """The pool that `wanted` (`-P`, `worker_pool`) means: a name of ours, or `module:Class` for one of the user's own.
+
+    Raises ImproperlyConfigured, naming those that there are, or the package that is missing.
+    """
+    if wanted == "custom":
+        wanted = os.environ.get(CUSTOM, "")
+        if not wanted:
+            raise ImproperlyConfigured(f"the pool custom is the class that {CUSTOM} names as module:Class, and it is not set")
+    ours = wanted
+    if wanted.startswith(_CELERYS):
+        ours = wanted.partition(":")[0].rpartition(".")[2]
+    elif ":" in wanted or "." in wanted:
+        return wanted if ":" in wanted else ":".join(wanted.rsplit(".", 1))
+    found = POOLS.get(ours)
     if found is None:
-        later = f"the pool {wanted!r} comes in a later version" if wanted in COMING else f"there is no pool {wanted!r}"
-        raise ImproperlyConfigured(f"{later}: use prefork (= processes) or solo (-P, worker_pool)")
+        raise ImproperlyConfigured(
+            f"there is no pool {wanted!r}: use prefork (= processes), threads, asyncio, gevent, eventlet, solo, "
+            "or module:Class of your own (-P, worker_pool)"
+        )
+    if found in PATCHES and not _is_installed(found):
+        raise ImproperlyConfigured(f"the pool {found} needs the package {found}: pip install 'sedano[{found}]'")
     return found
 
 
-__all__ = ["COMING", "POOLS", "pool_name"]
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
+
+
+__all__ = ["CUSTOM", "LANES", "PATCHES", "POOLS", "pool_name"]

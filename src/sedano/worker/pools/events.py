@@ -17,12 +17,13 @@ class SlotBorn:
 @dataclass(frozen=True, slots=True)
 class SlotDead:
     """The slot of row `index` has ended; `exitcode` is negative for a signal, None when nobody can say. `name` is what log
-    lines called it."""
+    lines called it; `peak_kib` the most memory that its process ever had, None when nobody can say."""
 
     index: int
     pid: int
     exitcode: int | None
     name: str
+    peak_kib: int | None = None
 
 
 PoolEvent = SlotBorn | SlotDead

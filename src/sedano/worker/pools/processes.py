@@ -16,7 +16,7 @@ from collections.abc import Callable
 from sedano import signals
 from sedano.worker.pools.events import PoolBroken, PoolEvent, SlotBorn, SlotDead
 from sedano.worker.respawn import RespawnOrder, start_template
-from sedano.worker.slotprocess import SlotMaker, slot_name
+from sedano.worker.slotprocess import SlotMaker
 from sedano.worker.template import BORN, DEAD, FORK, RECORD, TemplateEnds, run_template
 
 _logger = logging.getLogger("celery.worker")
@@ -25,12 +25,21 @@ _LAST_BREATH_S = 10.0  # how long slots may take to vanish after a SIGKILL
 
 
 class ProcessPool:
-    """Slots forked by a template. `respawn` says how a template is started by exec, None when that cannot be done."""
+    """Slots forked by a template. `respawn` says how a template is started by exec, None when that cannot be done. With
+    `spawns` each process is started by exec, and the app is loaded there."""
 
-    name = "prefork"
     ends_calls = True
 
-    def __init__(self, maker: SlotMaker, notify_fd: int, respawn: Callable[[], RespawnOrder | None]) -> None:
+    def __init__(
+        self,
+        maker: SlotMaker,
+        notify_fd: int,
+        respawn: Callable[[], RespawnOrder | None],
+        *,
+        name: str = "prefork",
+        spawns: bool = False,
+    ) -> None:
+        self.name = name
         self._maker, self._notify_fd, self._respawn = maker, notify_fd, respawn
         self._wake = [os.pipe() for _ in range(len(maker.table))]  # (slot's end, ours)
         for ours in self._wake:
@@ -42,20 +51,20 @@ class ProcessPool:
         self._slots: dict[int, tuple[int, int | None]] = {}  # row index -> (process id, pidfd)
         self._ordinal = 0
         self._names: dict[int, str] = {}  # of the slot that was ordered last for each row
-        self._spawns = False
+        self._spawns = spawns
         self._barren = 0  # templates in a row that died without having borne a slot
 
     # -- the template -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         left = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
-        if left:
+        if left and not self._spawns:
             _logger.warning(
                 "importing the app started threads (%s), which a fork would leave behind: each pool process imports the app "
                 "anew instead, which takes more time and memory. Start threads in a receiver of worker_process_init.",
                 ", ".join(left),
             )
-        self._spawns = bool(left) or not hasattr(os, "fork") or sys.platform == "darwin"
+        self._spawns = self._spawns or bool(left) or not hasattr(os, "fork") or sys.platform == "darwin"
         if self._spawns:
             self._start_by_exec()
         else:
@@ -92,7 +101,7 @@ class ProcessPool:
         self._socket, self._answers = ours, b""
 
     def _before_fork(self) -> None:
-        """Runs in a forked template."""
+        """Tell the app: in a forked template, or here when processes are spawned."""
         signals.worker_before_create_process.send(self)
 
     def _template_gone(self) -> list[PoolEvent]:
@@ -125,9 +134,11 @@ class ProcessPool:
     def order(self, index: int) -> None:
         assert self._socket is not None
         self._ordinal += 1
-        self._names[index] = slot_name(self._ordinal)
+        if self._spawns:
+            self._before_fork()  # a spawning template has not loaded the app
+        self._names[index] = self._maker.name_of(self._ordinal)
         with contextlib.suppress(OSError):  # the template is dead: `events` will find out
-            self._socket.sendall(RECORD.pack(FORK, index, self._ordinal, 0))
+            self._socket.sendall(RECORD.pack(FORK, index, self._ordinal, 0, 0))
 
     def wake(self, index: int) -> None:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
@@ -163,7 +174,7 @@ class ProcessPool:
         self._answers += data
         found: list[PoolEvent] = []
         while len(self._answers) >= RECORD.size:
-            kind, index, pid, status = RECORD.unpack(self._answers[: RECORD.size])
+            kind, index, pid, status, peak_kib = RECORD.unpack(self._answers[: RECORD.size])
             self._answers = self._answers[RECORD.size :]
             if kind == BORN:
                 self._barren = 0
@@ -171,7 +182,8 @@ class ProcessPool:
                 found.append(SlotBorn(index, pid))
             elif kind == DEAD:
                 self._forget(index, pid)
-                found.append(SlotDead(index, pid, os.waitstatus_to_exitcode(status), self._names.pop(index, "?")))
+                name, exitcode = self._names.pop(index, "?"), os.waitstatus_to_exitcode(status)
+                found.append(SlotDead(index, pid, exitcode, name, peak_kib or None))
         return found
 
     def _forget(self, index: int, pid: int) -> None:

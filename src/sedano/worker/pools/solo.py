@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable
 
+from sedano import signals
 from sedano.exceptions import WorkerShutdown, WorkerTerminate
 from sedano.rules.shutdown import Event
 from sedano.worker.context import SlotContext
@@ -48,6 +49,7 @@ class SoloPool:
         """Be the slot whenever one is ordered; returns when the pool is closed."""
         maker = self._maker
         pid = os.getpid()
+        signals.worker_process_init.send(maker.node)  # as in Celery: what receivers open for a pool process is needed here too
         while (index := self._orders.get()) is not None:
             context = SlotContext(
                 app=maker.app,

@@ -18,8 +18,9 @@ local function write_result(key, payload, ttl_ms)
   redis.call('PUBLISH', key, payload)
 end
 
--- Whether all parts are there and the claim is ours: the claim is taken once, whoever else counts.
-local function claim_chord(base, claim_s)
+-- Whether all parts are there and the claim is taken now, under the name `token`, or (`again`) was taken so before. It is taken
+-- once, whoever else counts.
+local function claim_chord(base, claim_s, token, again)
   local size = redis.call('GET', base .. '.s')
   if not size then return false end
   local parts = base .. '.j'
@@ -27,7 +28,8 @@ local function claim_chord(base, claim_s)
   -- Two entries of one header with the same id and result are one member of the zset, but two of the set.
   counted = math.max(counted, redis.call('SCARD', base .. '.d'))
   if counted < tonumber(size) + tonumber(redis.call('GET', base .. '.t') or 0) then return false end
-  return redis.call('SET', base .. '.c', 'sedano', 'NX', 'EX', claim_s) ~= false
+  if redis.call('SET', base .. '.c', token, 'NX', 'EX', claim_s) then return true end
+  return again == '1' and redis.call('GET', base .. '.c') == token
 end
 
 local function keep_chord(base, ttl_ms)
@@ -38,7 +40,7 @@ local function keep_chord(base, ttl_ms)
 end
 
 -- Count a part once by `member`; true when this very step completed the chord and took the claim.
-local function count_part(base, member, score, payload, ttl_ms, ordered, claim_s)
+local function count_part(base, member, score, payload, ttl_ms, ordered, claim_s, again)
   if redis.call('GET', base .. '.c') == 'done' then return false end
   if redis.call('SADD', base .. '.d', member) == 1 then
     if ordered == '1' then
@@ -48,5 +50,26 @@ local function count_part(base, member, score, payload, ttl_ms, ordered, claim_s
     end
   end
   keep_chord(base, ttl_ms)
-  return claim_chord(base, claim_s)
+  return claim_chord(base, claim_s, 'sedano:' .. member, again)
+end
+
+-- Say how many parts a chord has; `start_chord` is true when they are all there and this step has the claim.
+-- A finished chord that is started again is a new run, as in Celery; a claim that somebody holds now is left to him.
+local function set_size(base, size, ttl_ms)
+  if redis.call('GET', base .. '.c') == 'done' then redis.call('DEL', base .. '.c') end
+  redis.call('SET', base .. '.s', size)
+  keep_chord(base, ttl_ms)
+end
+
+local function start_chord(base, size, ttl_ms, claim_s)
+  set_size(base, size, ttl_ms)
+  return claim_chord(base, claim_s, 'sedano')
+end
+
+-- Its body went out, or failed: drop a chord's bookkeeping and remember that it is done, unless a Celery worker has the claim.
+local function end_chord(base, remembered_s)
+  local claim = redis.call('GET', base .. '.c')
+  if claim and string.sub(claim, 1, 6) ~= 'sedano' and claim ~= 'done' then return end
+  redis.call('DEL', base .. '.j', base .. '.t', base .. '.s', base .. '.d')
+  redis.call('SET', base .. '.c', 'done', 'EX', remembered_s)
 end

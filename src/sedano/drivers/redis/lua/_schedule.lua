@@ -21,3 +21,29 @@ local function take_due(schedules, latest, limit)
   end
   return taken
 end
+
+-- Shared: as `take_due`, of the calls parked in `queues`; of the tasks in `only` (name -> true), when it is given. `own` is
+-- what stands before our keys. Also the time of the first that stays, or nil. Reply as above, {queue number, step, envelope}.
+local function take_parked(own, queues, latest, limit, only)
+  local schedules, owners, tasks = {}, {}, {}
+  for number, queue in ipairs(queues) do
+    for _, task in ipairs(redis.call('SMEMBERS', own .. 'parked_tasks.' .. queue)) do
+      if not only or only[task] then
+        local n = #schedules + 1
+        schedules[n], owners[n], tasks[n] = own .. 'parked.' .. #queue .. ':' .. queue .. ':' .. task, number, task
+      end
+    end
+  end
+  local taken = take_due(schedules, latest, limit)
+  for _, one in ipairs(taken) do one[1] = owners[one[1]] end
+  local next_due
+  for n, schedule in ipairs(schedules) do
+    local first = redis.call('ZRANGE', schedule, 0, 0, 'WITHSCORES')[2]
+    if not first then
+      redis.call('SREM', own .. 'parked_tasks.' .. queues[owners[n]], tasks[n])
+    elseif not next_due or tonumber(first) < tonumber(next_due) then
+      next_due = first
+    end
+  end
+  return taken, next_due
+end

@@ -1,7 +1,8 @@
 -- Count what queues hold.
 -- KEYS  1 owners  2 prefix of held.  3 prefix of delayed.  4 letters  5 prefix of dead.  6 dead_expiry  7 dead_bytes
+--       8 what stands before our keys
 -- ARGV  1 now  2 number of steps  then for each queue its name and its ready lists
--- Reply for each queue {ready, delayed, reserved, begun, dead}
+-- Reply for each queue {ready, delayed, reserved, begun, dead, parked}
 --> dead
 prune_letters({letters = KEYS[4], by_queue = KEYS[5], expiry = KEYS[6], bytes = KEYS[7]}, ARGV[1])
 local reserved, begun = {}, {}
@@ -17,9 +18,13 @@ local steps = tonumber(ARGV[2])
 for i = 3, #ARGV, steps + 1 do
   local queue, ready = ARGV[i], 0
   for j = i + 1, i + steps do ready = ready + redis.call('LLEN', ARGV[j]) end
+  local parked = 0
+  for _, task in ipairs(redis.call('SMEMBERS', KEYS[8] .. 'parked_tasks.' .. queue)) do
+    parked = parked + redis.call('ZCARD', KEYS[8] .. 'parked.' .. #queue .. ':' .. queue .. ':' .. task)
+  end
   reply[#reply + 1] = {
     ready, redis.call('ZCARD', KEYS[3] .. queue), reserved[queue] or 0, begun[queue] or 0,
-    redis.call('ZCARD', KEYS[5] .. queue),
+    redis.call('ZCARD', KEYS[5] .. queue), parked,
   }
 end
 return reply

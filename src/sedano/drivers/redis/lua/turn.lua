@@ -7,11 +7,14 @@
 --       7 '' or how many bytes the settling needs: it goes into a full server, too, when it frees as many
 --       then, each a count n followed by n entries:
 --       stored       pending key
---       settlements  tag; the next five only when there are any
+--       settlements  tag, or '=' and the key of a pending; the next seven only when there are any
 --       outgoing     number of its settlement, kind, key, a, value (see _outgoing)
 --       pendings     number of its settlement, key, value
 --       results      number of its settlement, key, payload, ttl in ms or ''
---       parts        number of its settlement, group key, member, index, payload, ttl in ms, '1' when ordered, claim in s
+--       starts       number of its settlement, group key, size, ttl in ms
+--       parts        number of its settlement, group key, member, index, payload, ttl in ms, '1' when ordered, claim in s,
+--                    key and value of the pending that the completed chord is kept as, '' when it is not
+--       ends         number of its settlement, group key, seconds for which it is remembered
 --       fates        number of its settlement, 'Q' envelope or '', or 'D' note; then max_bytes, ends_at, now (D only)
 --       delays       tag, due
 --       begins       tag; after the n tags one string of n letters, e early or l late
@@ -75,9 +78,12 @@ count = take_count()
 if count > 0 then
   local tags = take_tags(count)
   local records = gather('HMGET', held, tags)
-  local accepted, seen, gone, has_unacked = {}, {}, {}, false
+  local accepted, seen, gone, ended, has_unacked = {}, {}, {}, {}, false
   for i = 1, count do
     local tag, record = tags[i], records[i]
+    if string.byte(tag) == 61 and call('HEXISTS', KEYS[4], string.sub(tag, 2)) == 1 then
+      record, ended[#ended + 1] = 'e', string.sub(tag, 2)
+    end
     if record and not seen[tag] then
       seen[tag], accepted[i], gone[#gone + 1] = true, record, tag
       has_unacked = has_unacked or string.byte(record) ~= 101 -- begun early
@@ -113,15 +119,40 @@ if count > 0 then
       end
     end)
   end
+  many('HDEL', KEYS[4], ended)
+  local starts = take_count()
+  if starts > 0 then
+    in_results(function()
+      for _ = 1, starts do
+        local i, base, size, ttl = take_count(), take(), take(), take()
+        if accepted[i] then set_size(base, size, ttl) end
+      end
+    end)
+  end
   parts = take_count()
   if parts > 0 then
+    local claims = {}
     in_results(function()
       for _ = 1, parts do
         local i, base, member, score = take_count(), take(), take(), take()
-        local payload, ttl, ordered, claim = take(), take(), take(), take()
+        local payload, ttl, ordered, claim, key, value = take(), take(), take(), take(), take(), take()
         if accepted[i] and count_part(base, member, score, payload, ttl, ordered, claim) then
           chords[#chords + 1] = base
+          if key ~= '' then
+            claims[#claims + 1] = key
+            claims[#claims + 1] = value
+          end
         end
+      end
+    end)
+    many('HSET', KEYS[4], claims)
+  end
+  local ends = take_count()
+  if ends > 0 then
+    in_results(function()
+      for _ = 1, ends do
+        local i, base, remembered = take_count(), take(), take()
+        if accepted[i] then end_chord(base, remembered) end
       end
     end)
   end

@@ -63,9 +63,14 @@ SELECT due, id, queue, priority FROM messages INDEXED BY messages_due
 WHERE state = 4 AND queue = ?1 ORDER BY due, id LIMIT ?2
 
 -- name: next-due
--- When the first delayed call of the queues in the JSON list of names ?1 is due, or null.
-SELECT min((SELECT min(due) FROM messages INDEXED BY messages_due WHERE state = 4 AND queue = q.id))
-FROM json_each(?1) AS j CROSS JOIN queues AS q ON q.name = j.value
+-- When the first delayed or parked call of the queues in the JSON list of names ?1 is due, or null.
+SELECT min(due) FROM (
+  SELECT (SELECT min(due) FROM messages INDEXED BY messages_due WHERE state = 4 AND queue = q.id) AS due
+  FROM json_each(?1) AS j CROSS JOIN queues AS q ON q.name = j.value
+  UNION ALL
+  SELECT (SELECT min(due) FROM parked INDEXED BY parked_due WHERE queue = q.id) AS due
+  FROM json_each(?1) AS j CROSS JOIN queues AS q ON q.name = j.value
+)
 
 -- name: put-last
 -- Message ?1 becomes ready at the tail, under the new id ?2; its body follows with `move-body`.
@@ -79,12 +84,13 @@ UPDATE bodies SET id = ?2 WHERE id = ?1
 SELECT id FROM messages INDEXED BY messages_ready WHERE state = 0 AND queue = ?1 AND id <= ?2 LIMIT ?3
 
 -- name: depth
--- For each name in the JSON list ?1, at ?2: (name, ready, delayed, reserved, begun, dead).
+-- For each name in the JSON list ?1, at ?2: (name, ready, delayed, reserved, begun, dead, parked).
 SELECT j.value,
   (SELECT count(*) FROM messages INDEXED BY messages_ready WHERE state = 0 AND queue = q.id),
   (SELECT count(*) FROM messages INDEXED BY messages_due WHERE state = 4 AND queue = q.id),
   (SELECT count(*) FROM messages INDEXED BY messages_held WHERE serial IS NOT NULL AND queue = q.id AND state = 1),
   (SELECT count(*) FROM messages INDEXED BY messages_held WHERE serial IS NOT NULL AND queue = q.id AND state IN (2, 3)),
-  (SELECT count(*) FROM dead INDEXED BY dead_by_end WHERE queue = q.id AND ends_at > ?2)
+  (SELECT count(*) FROM dead INDEXED BY dead_by_end WHERE queue = q.id AND ends_at > ?2),
+  (SELECT count(*) FROM parked INDEXED BY parked_due WHERE queue = q.id)
 FROM json_each(?1) AS j LEFT JOIN queues AS q ON q.name = j.value
 ORDER BY j.key

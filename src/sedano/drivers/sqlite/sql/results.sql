@@ -1,6 +1,11 @@
 -- name: write
+-- Record ?2 of call ?1, kept until ?3; with ?4 1 (it says something else than SUCCESS), one that is kept at ?5 and says
+-- SUCCESS stays: its text begins with {"status": "SUCCESS" or, without the space, {"status":"SUCCESS".
 INSERT INTO results (task_id, payload, ends_at) VALUES (?1, ?2, ?3)
 ON CONFLICT (task_id) DO UPDATE SET payload = excluded.payload, ends_at = excluded.ends_at
+WHERE NOT ?4 OR results.ends_at <= ?5
+  OR (substr(results.payload, 1, 20) <> x'7b22737461747573223a20225355434345535322'
+    AND substr(results.payload, 1, 19) <> x'7b22737461747573223a225355434345535322')
 
 -- name: fetch
 -- The records of the ids in the JSON list ?1 that are kept at ?2: (task_id, payload).
@@ -23,8 +28,8 @@ SELECT EXISTS (SELECT 1 FROM results INDEXED BY results_by_end WHERE ends_at IS 
   OR EXISTS (SELECT 1 FROM queues AS q CROSS JOIN dead AS d INDEXED BY dead_by_end ON d.queue = q.id AND d.ends_at <= ?1)
 
 -- name: find-chord
--- (id, size, counted, claimed, done, ends_at)
-SELECT id, size, counted, claimed, done, ends_at FROM chords WHERE group_id = ?1
+-- (id, size, counted, claimed, done, ends_at, more, claimer)
+SELECT id, size, counted, claimed, done, ends_at, more, claimer FROM chords WHERE group_id = ?1
 
 -- name: make-chord
 INSERT INTO chords (group_id, ends_at) VALUES (?1, ?2) RETURNING id
@@ -39,13 +44,14 @@ DELETE FROM chord_parts WHERE chord = ?1
 INSERT OR IGNORE INTO chord_parts (chord, group_index, task_id, payload) VALUES (?1, ?2, ?3, ?4)
 
 -- name: save-chord
--- ?1 id, then size, counted, claimed, ends_at.
-UPDATE chords SET size = ?2, counted = ?3, claimed = ?4, ends_at = ?5 WHERE id = ?1
+-- ?1 id, then size, counted, claimed, ends_at, more, claimer.
+UPDATE chords SET size = ?2, counted = ?3, claimed = ?4, ends_at = ?5, more = ?6, claimer = ?7 WHERE id = ?1
 
 -- name: end-chord
 -- Chord ?1 is done, remembered until ?2.
 INSERT INTO chords (group_id, done, ends_at) VALUES (?1, 1, ?2)
-ON CONFLICT (group_id) DO UPDATE SET size = NULL, counted = 0, claimed = 0, done = 1, ends_at = excluded.ends_at
+ON CONFLICT (group_id) DO UPDATE SET size = NULL, counted = 0, claimed = 0, done = 1, more = 0, claimer = NULL,
+  ends_at = excluded.ends_at
 RETURNING id
 
 -- name: parts

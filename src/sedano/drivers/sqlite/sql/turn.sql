@@ -60,3 +60,10 @@ ON CONFLICT (owner, key) DO UPDATE SET content = excluded.content
 
 -- name: drop-pending
 DELETE FROM pendings WHERE owner = ?1 AND key = ?2
+
+-- name: all-pendings
+SELECT content FROM pendings WHERE owner = ?1 ORDER BY id
+
+-- name: take-pending
+-- A row when lease ?1 held pending ?2, which is gone then.
+DELETE FROM pendings WHERE owner = ?1 AND key = ?2 RETURNING 1

@@ -1,0 +1,3 @@
+from config.tasks_app import app
+
+__all__ = ["app"]

@@ -1,0 +1,3 @@
+.sedano/
+.venv/
+__pycache__/

@@ -1,0 +1,2 @@
+ALTER TABLE chords DROP COLUMN claimer;
+ALTER TABLE chords DROP COLUMN more;

@@ -1,0 +1,162 @@
+"""Finishing chords: from a claim and the parts to what goes out and what is stored.
+
+Whoever counts the last part of a chord has the claim to it. It stands in the store as a pending of its lease, in the same step,
+until a settlement ends it; when the claimer dies, a reaper finds it there. What the claim holds is everything that is needed
+beside the parts.
+
+    shared store     the turn that counted the last part says so; the next settles the claim: body, records, end, in one step
+    separate stores  the pending that brought the last part stays until the body is published, in the step that ends it; what
+                     goes to the result store goes there before, and may be written again by a reaper
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sedano import states
+from sedano.app.context import Context
+from sedano.app.followups import call_errbacks, messages_of
+from sedano.canvas import shapes
+from sedano.canvas.plan import Planner, after_failure, after_header, doomed, errbacks_of
+from sedano.canvas.shapes import Map
+from sedano.contracts import (
+    ChordPart,
+    ChordReady,
+    ChordStart,
+    Outcome,
+    Outgoing,
+    Results,
+    ResultWrite,
+    Settlement,
+    claim_key,
+    pending_tag,
+)
+from sedano.exceptions import ChordError
+from sedano.protocol import results, serializers
+from sedano.protocol.ids import new_id
+from sedano.worker.claims import Claim, decode_claim
+from sedano.worker.lines import one_line
+from sedano.worker.records import Records
+
+if TYPE_CHECKING:
+    from sedano.app.base import Celery
+
+_logger = logging.getLogger("celery.app.trace")
+
+
+class Finish(msgspec.Struct):
+    """What the end of a chord brings."""
+
+    messages_out: Sequence[Outgoing] = ()
+    writes: Sequence[ResultWrite] = ()
+    parts: Sequence[ChordPart] = ()
+    starts: Sequence[ChordStart] = ()
+
+
+class ChordFinisher:
+    """Of one node. `accept` are the content types that a claim may have."""
+
+    def __init__(self, app: Celery, records: Records, node: str, accept: Collection[str]) -> None:
+        self._app, self._records, self._node, self._accept = app, records, node, accept
+
+    def settlement(self, ready: ChordReady, store: Results) -> Settlement:
+        """Shared store: what ends the claim to a chord. Raises OperationalError when the parts cannot be read now."""
+        finish = self.finish(ready, store.chord_parts(ready.group_id))
+        return Settlement(
+            pending_tag(claim_key(ready.group_id)),
+            Outcome.SUCCESS,
+            task_id=ready.group_id,
+            messages_out=tuple(finish.messages_out),
+            more_results=tuple(finish.writes),
+            more_parts=tuple(finish.parts),
+            chord_starts=tuple(finish.starts),
+            ends_chord=ready.group_id,
+        )
+
+    def elsewhere(self, key: str, chords: Sequence[ChordReady], store: Results) -> tuple[Settlement, list[str]]:
+        """Separate stores: what ends the pending `key`, whose parts completed `chords`, and the chords that are over then.
+
+        Writes what belongs to the result store. Raises OperationalError; repeating it is harmless.
+        """
+        waiting, ended = list(chords), list[str]()
+        messages: list[Outgoing] = []
+        for ready in waiting:
+            finish = self.finish(ready, store.chord_parts(ready.group_id))
+            messages += finish.messages_out
+            ended.append(ready.group_id)
+            waiting += store.store(finish.writes, finish.parts, finish.starts, repeated=True)
+        return Settlement(pending_tag(key), Outcome.SUCCESS, task_id=key, messages_out=tuple(messages)), ended
+
+    def finish(self, ready: ChordReady, payloads: Sequence[bytes]) -> Finish:
+        """The body goes out with the results of the header; or fails with `ChordError`, when one of them did. Never raises
+        for anything that a chord can hold."""
+        try:
+            claim = decode_claim(ready.claim)
+            body = serializers.loads(claim.body, claim.content_type, claim.content_encoding, self._accept)
+        except Exception:
+            _logger.exception("chord %s is complete, and its body cannot be read: nothing can be sent", ready.group_id)
+            return Finish()
+        try:
+            return self._succeed(body, claim, self._values(ready.group_id, payloads))
+        except Exception as exc:
+            if not isinstance(exc, ChordError):
+                _logger.exception("Chord %r raised: %r", ready.group_id, exc)
+                exc = ChordError(f"Callback error: {exc!r}")
+            return self._fail(body, claim, exc)
+
+    def _values(self, group_id: str, payloads: Sequence[bytes]) -> list[Any]:
+        """The header's results. Raises ChordError for the first that is none."""
+        if not payloads:
+            raise ChordError(f"GroupResult {group_id} no longer exists")
+        values: list[Any] = []
+        for payload in payloads:
+            task_id, state, value = results.read_chord_part(payload, self._records.how.serializer, self._accept)
+            if state in states.PROPAGATE_STATES:
+                raise ChordError(f"Dependency {task_id} raised {value!r}")
+            values.append(value)
+        return values
+
+    def _succeed(self, body: Any, claim: Claim, values: list[Any]) -> Finish:
+        planner = Planner(new_id, self._app.thread_oid)
+        after_header(planner, body, values, task_id=claim.task_id, root_id=claim.root_id)
+        return Finish(messages_of(self._app, planner), starts=self._starts(planner))
+
+    def _fail(self, body: Any, claim: Claim, exc: ChordError) -> Finish:
+        """FAILURE for the body and all that comes after it; its errbacks."""
+        lost = doomed([body])
+        planner = Planner(new_id, self._app.thread_oid)
+        messages: list[Outgoing] = []
+        children: list[Any] = []
+        try:
+            for call, errbacks in errbacks_of(body):
+                request = self._request(call, errbacks, claim)
+                to_send = call_errbacks(self._app, request, exc, None)
+                after_failure(planner, to_send, task_id=request.id or "", root_id=request.root_id)
+            messages = messages_of(self._app, planner)
+            children = [self._app.result_of(child).as_tuple() for child in planner.plan.children]
+        except Exception as failed:  # the chord has failed already
+            failing = shapes.options_of(body).get("task_id")
+            _logger.exception("the errbacks of chord body %s cannot be sent: %r", one_line(str(failing)), failed)
+        writes, parts = self._records.of_doomed(lost, exc, children=children)
+        return Finish(messages, writes, parts, self._starts(planner))
+
+    def _request(self, call: Map, errbacks: list[Any], claim: Claim) -> Context:
+        """As if `call`, which never ran, had failed."""
+        own = shapes.options_of(call)
+        return Context(
+            id=own.get("task_id"),
+            task=call.get("task"),
+            errbacks=errbacks,
+            root_id=own.get("root_id") or claim.root_id,
+            parent_id=claim.task_id,
+            hostname=self._node,
+            args=call.get("args"),
+            kwargs=call.get("kwargs"),
+        )
+
+    def _starts(self, planner: Planner) -> tuple[ChordStart, ...]:
+        return tuple(ChordStart(start.group_id, start.size, self._records.how.chord_ttl_s) for start in planner.plan.chords)

@@ -1,0 +1,75 @@
+"""What the matrix is made of, as values: stores, pools, ack modes, and what a fault is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tests.faults.matrix.stage import Stage
+
+Setting = Literal["plain", "lasting", "proxy", "sentinel", "small disk", "impatient"]
+"""What a fault needs around the store: Redis that writes every command to its file before it answers; a proxy between the nodes
+and Redis; a master with a replica and a sentinel; a disk of a few MB; SQLite that waits half a second for a lock."""
+
+STORES = ("sqlite", "redis")
+ACKS = ("early", "late")
+LEASE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`parts`: the processes below the supervisor that can be killed apart. `slots`: how many the first node has."""
+
+    options: tuple[str, ...]
+    parts: frozenset[str] = frozenset()
+    slots: int = 1
+
+
+# A pool joins the matrix here, and nowhere else.
+POOLS = {
+    "processes": Pool((), frozenset({"slot", "template", "supervisor"}), slots=2),
+    "solo": Pool(("-P", "solo")),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong, under load.
+
+    `act` does it as often as the stage asks for and calls `stage.hit` each time that it really did. `part` is the process that
+    it is about: pools without it have no such cell. `must_interrupt`: it is about calls that run, so a run in which no begun
+    call was hit shows nothing. `forgives`: what the store itself loses by this fault is told and not counted.
+    """
+
+    name: str
+    title: str
+    act: Callable[[Stage], None]
+    stores: tuple[str, ...] = STORES
+    part: str | None = None
+    setting: Setting = "plain"
+    lease_s: float = LEASE_S
+    deliveries: int = 12
+    must_interrupt: bool = False
+    forgives: bool = False
+
+    def fits(self, store: str, pool: Pool) -> bool:
+        return store in self.stores and (self.part is None or self.part in pool.parts)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much one cell does."""
+
+    calls: int
+    kills: int
+    grace_s: float  # of a container that is stopped
+
+    def times(self, share: float) -> int:
+        """Some faults are dearer than a kill: at least once, else this share of `kills`."""
+        return max(1, round(self.kills * share))
+
+
+FULL = Size(calls=2000, kills=12, grace_s=30.0)
+QUICK = Size(calls=300, kills=3, grace_s=5.0)
