@@ -1,5 +1,5 @@
 """Which tests run: the long ones only with SEDANO_LONG=1 (`./dev test --all`). How failures are shown: a node's log can be
-long, and a report that is longer than a screen or two hides the next one."""
+long, and a report that is longer than a screen or two hides the next one. Which ones failed, for their second try."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
             report.longrepr = shortened(text)
         report.sections = [(title, shortened(content)) for title, content in report.sections]
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell `./dev test` which tests failed."""
+    path = os.environ.get("SEDANO_FAILURES_FILE")
+    if path and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(path, "a") as failures:
+            failures.write(f"{report.nodeid}\n")
 
 
 def shortened(text: str) -> str:

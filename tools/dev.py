@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ PROGRAMS = {"redis": ("redis-server", "redis-server"), "strace": ("strace", "str
 
 # The extras whose code is tested and type-checked here.
 EXTRAS = ("redis", "msgpack", "yaml", "auth", "pydantic", "brotli", "zstd")
+
+# So many failed tests get a second try; more are no accident.
+MOST_RETRIED = 8
 
 
 def say(text: str) -> None:
@@ -141,11 +145,34 @@ def test(arguments: Sequence[str]) -> int:
         environment["SEDANO_LONG"] = "1"
     if known.without:
         say(f"left out on request: everything that needs {', '.join(known.without)}")
-    codes = [run([PYTHON, "-m", "pytest", "-q", "-n", str(max(2, os.cpu_count() or 2)), *rest], **environment)]
+    codes = [pytest(rest, environment)]
     if known.all and not rest:
         codes.append(run([PYTHON, "-m", "tests.faults.matrix", "--quick"], **environment))
         codes.append(run([PYTHON, "-m", "tests.faults.soak", "--minutes", "10"], **environment))
     return max(codes)
+
+
+def pytest(rest: Sequence[str], environment: dict[str, str]) -> int:
+    """Run the tests side by side; a few that fail get one more try, alone, and are named whatever comes of it.
+
+    Most tests here start real processes and servers. On a machine that is too busy one of thousands may run out of patience; a
+    broken test fails the second time too.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        failures = Path(folder) / "failures"
+        code = run(
+            [PYTHON, "-m", "pytest", "-q", "-n", str(max(2, os.cpu_count() or 2)), *rest],
+            SEDANO_FAILURES_FILE=str(failures),
+            **environment,
+        )
+        failed = list(dict.fromkeys(failures.read_text().splitlines())) if failures.exists() else []
+    if code != 1 or not 0 < len(failed) <= MOST_RETRIED:
+        return code
+    say(f"{len(failed)} failed beside the others; once more, alone:\n  " + "\n  ".join(failed))
+    code = run([PYTHON, "-m", "pytest", "-q", "-n", "0", *failed], **environment)
+    if code == 0:
+        say("PASSED AT THE SECOND TRY, mend what makes them waver:\n  " + "\n  ".join(failed))
+    return code
 
 
 def check(arguments: Sequence[str]) -> int:

@@ -20,17 +20,26 @@ LEASE_S = 2.0
 
 @dataclass(frozen=True)
 class Pool:
-    """`parts`: the processes below the supervisor that can be killed apart. `slots`: how many the first node has."""
+    """`parts`: the processes below the supervisor that can be killed apart. `slots`: how many calls the first node runs at once;
+    `few`: the most that each other one does. `coroutines`: its tasks are `async def`."""
 
     options: tuple[str, ...]
     parts: frozenset[str] = frozenset()
     slots: int = 1
+    few: int = 1
+    coroutines: bool = False
 
+
+PARTS = frozenset({"slot", "template", "supervisor"})
 
 # A pool joins the matrix here, and nowhere else.
 POOLS = {
-    "processes": Pool((), frozenset({"slot", "template", "supervisor"}), slots=2),
+    "processes": Pool((), PARTS, slots=2),
     "solo": Pool(("-P", "solo")),
+    "threads": Pool(("-P", "threads"), PARTS, slots=8, few=4),
+    "asyncio": Pool(("-P", "asyncio"), PARTS, slots=8, few=4, coroutines=True),
+    "gevent": Pool(("-P", "gevent"), PARTS, slots=8, few=4),
+    "eventlet": Pool(("-P", "eventlet"), PARTS, slots=8, few=4),
 }
 
 

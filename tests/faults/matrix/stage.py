@@ -101,7 +101,7 @@ class Stage:
         return self.run.node(
             f"n{self._count}",
             crash,
-            concurrency=min(slots, self.pool.slots) if slots else self.pool.slots,
+            concurrency=self.pool.few if slots else self.pool.slots,
             options=[*self.pool.options, *options],
             **{"FAULT_BROKER": url, "FAULT_RESULTS": url, **self.environment},
         )

@@ -130,13 +130,13 @@ def test_given_a_format_for_tasks_when_a_task_logs_then_its_lines_have_it(talker
 def test_given_a_concurrency_when_a_worker_starts_then_so_many_processes_come_up_and_slow_ones_are_named(
     talker: tuple[NodeProject, Node],
 ) -> None:
-    _, node = talker
+    project, node = talker
 
     slow = r"ForkPoolWorker-{}: the receivers of worker_process_init took 0\.\d s; .* worker_proc_alive_timeout=0\.01 s"
     for number in (1, 2, 3):
         node.wait_for_line(slow.format(number))
     assert "prefork, 3 processes" in node.log()
-    assert len(node.slots()) == 3
+    project.until(lambda: len(node.slots()) == 3)  # one may just be replaced: its tasks per child were run
 
 
 @pytest.mark.setting("worker_max_tasks_per_child")
@@ -174,9 +174,9 @@ def test_given_files_and_a_pool_when_a_worker_starts_then_it_writes_there_and_ru
     assert pidfile.read_text().strip() == str(node.pid)
     project.get("say", "hello")
     node.wait_for_line("^hello$")
+    project.until(lambda: "w1@test ready." in logfile.read_text())  # calls are run before the mailbox hears
     assert node.stop() == 0
     text = logfile.read_text()
-    assert "w1@test ready." in text
     assert "task says hello" in text
     assert "ready." not in node.log()
     assert not pidfile.exists()
