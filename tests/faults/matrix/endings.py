@@ -25,7 +25,7 @@ def poison(stage: Stage) -> None:
     while left:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{len(left)} of {len(calls)} poisonous calls have no outcome")
-        nodes = [node if node.process.poll() is None else stage.node(slots=1) for node in nodes]
+        nodes = [node if node.process.poll() is None else stage.node(small=True) for node in nodes]
         left = [task_id for task_id in left if stage.run.outcome(task_id, 0.1).state not in states.READY_STATES]
     starts = stage.run.ledger.starts()
     wanted = CAP if stage.run.acks == "late" else 1
@@ -35,7 +35,7 @@ def poison(stage: Stage) -> None:
     stage.hit(len(calls))
     for number, node in enumerate(nodes):
         if node.process.poll() is not None:
-            nodes[number] = stage.node(slots=1)
+            nodes[number] = stage.node(small=True)
 
 
 def container(stage: Stage) -> None:
@@ -44,7 +44,7 @@ def container(stage: Stage) -> None:
     victim = stage.node().wait_ready(PATIENCE_S)
     held = stage.run.send("hold", str(gate))
     stage.wait_for(lambda: bool(stage.run.ledger.starts()[f"{held}:0"]), "the long call to start")
-    stage.node(slots=1).wait_ready(PATIENCE_S)
+    stage.node(small=True).wait_ready(PATIENCE_S)
     victim.signal(signal.SIGTERM)
     time.sleep(stage.size.grace_s)  # the grace period
     if victim.process.poll() is not None:

@@ -68,7 +68,7 @@ def other_version(stage: Stage) -> None:
     with contextlib.closing(sqlite3.connect(stage.file, isolation_level=None, timeout=30)) as file:
         (version,) = file.execute("PRAGMA user_version").fetchone()
         file.execute(f"PRAGMA user_version = {version + 1}")
-        older = stage.node(slots=1)
+        older = stage.node(small=True)
         older.wait_for_line("was written by a newer Sedano")
         if older.wait() == 0:
             raise NotHit

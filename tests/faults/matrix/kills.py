@@ -94,7 +94,7 @@ def kill_at(stage: Stage, points: list[str]) -> None:
     crashes = [CrashAt(point, stage.run.folder, hit=hit_of(point, round_)) for round_ in rounds for point in points]
     for crash in crashes:
         options = tuple(BIRTHS) if stage.pool.parts else ()
-        victim = stage.node(slots=1, crash=crash, options=options)
+        victim = stage.node(small=True, crash=crash, options=options)
         stage.wait_for(partial(reached, victim, crash), crash.point)
         stage.hit()
         if victim.process.poll() is None:
@@ -135,7 +135,7 @@ def kill_reapers(stage: Stage) -> None:
         folder = stage.run.folder / f"reapers-{stage.hits}"
         folder.mkdir()
         crashes = [CrashAt(point, folder) for point in GROUPS["reaper"]]
-        reapers = [stage.node(slots=1, crash=crash).wait_ready(PATIENCE_S) for crash in crashes]
+        reapers = [stage.node(small=True, crash=crash).wait_ready(PATIENCE_S) for crash in crashes]
         stage.ends(5)
         for node in nodes:
             node.kill()

@@ -33,11 +33,12 @@ class Progress:
 
 
 class Load(Producer):
-    """Calls of 0 to 7 ms; every seventh is retried once, every ninth comes due later. After `wanted` it goes on slowly."""
+    """Calls of 0 to 7 times `step_s`; every seventh is retried once, every ninth comes due later. After `wanted` it goes on
+    slowly."""
 
-    def __init__(self, run: Arena, progress: Progress, wanted: int) -> None:
+    def __init__(self, run: Arena, progress: Progress, wanted: int, step_s: float = 0.001) -> None:
         super().__init__(run, pause_s=0.0005)
-        self._progress, self._wanted = progress, wanted
+        self._progress, self._wanted, self._step_s = progress, wanted, step_s
         self._number = 0
         self.most_waiting = 250
         self.due: dict[str, float] = {}  # id -> monotonic time from which on it may start
@@ -65,7 +66,7 @@ class Load(Producer):
         if number % 7 == 0:
             task_id = self._run.send("again", retry=False, **options)
         else:
-            task_id = self._run.send("work", 0.001 * (number % 8), retry=False, **options)
+            task_id = self._run.send("work", self._step_s * (number % 8), retry=False, **options)
         self.due[task_id] = time.monotonic() + delay_s
         return task_id
 

@@ -40,7 +40,7 @@ def cut_off(stage: Stage) -> None:
     """One of two nodes reaches nothing for longer than its lease."""
     first = stage.node().wait_ready(PATIENCE_S)
     stage.place.node_url = stage.place.url
-    stage.node(slots=1).wait_ready(PATIENCE_S)
+    stage.node(small=True).wait_ready(PATIENCE_S)
     for _ in range(stage.size.times(0.2)):
         stage.ends(50)
         stage.proxy.refuse()

@@ -20,14 +20,20 @@ LEASE_S = 2.0
 
 @dataclass(frozen=True)
 class Pool:
-    """`parts`: the processes below the supervisor that can be killed apart. `slots`: how many calls the first node runs at once;
-    `few`: the most that each other one does. `coroutines`: its tasks are `async def`."""
+    """`parts`: the processes below the supervisor that can be killed apart. `slots`: how many calls the first node runs at
+    once, `few` each of the others. `step_s`: a call takes up to seven of these. `coroutines`: its tasks are `async def`."""
 
     options: tuple[str, ...]
     parts: frozenset[str] = frozenset()
     slots: int = 1
     few: int = 1
+    step_s: float = 0.001
     coroutines: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of its nodes."""
+        return {"FAULT_COROUTINES": "1"} if self.coroutines else {}
 
 
 PARTS = frozenset({"slot", "template", "supervisor"})
@@ -36,10 +42,10 @@ PARTS = frozenset({"slot", "template", "supervisor"})
 POOLS = {
     "processes": Pool((), PARTS, slots=2),
     "solo": Pool(("-P", "solo")),
-    "threads": Pool(("-P", "threads"), PARTS, slots=8, few=4),
-    "asyncio": Pool(("-P", "asyncio"), PARTS, slots=8, few=4, coroutines=True),
-    "gevent": Pool(("-P", "gevent"), PARTS, slots=8, few=4),
-    "eventlet": Pool(("-P", "eventlet"), PARTS, slots=8, few=4),
+    "threads": Pool(("-P", "threads"), PARTS, slots=8, few=4, step_s=0.005),
+    "asyncio": Pool(("-P", "asyncio"), PARTS, slots=8, few=4, step_s=0.005, coroutines=True),
+    "gevent": Pool(("-P", "gevent"), PARTS, slots=8, few=4, step_s=0.005),
+    "eventlet": Pool(("-P", "eventlet"), PARTS, slots=8, few=4, step_s=0.005),
 }
 
 

@@ -94,21 +94,21 @@ class Stage:
         self.hits += count
         self.last_fault = time.monotonic()
 
-    def node(self, *, slots: int | None = None, crash: CrashAt | None = None, options: tuple[str, ...] = ()) -> Node:
-        """Start one more node; does not wait for it."""
+    def node(self, *, small: bool = False, crash: CrashAt | None = None, options: tuple[str, ...] = ()) -> Node:
+        """Start one more node, with all the pool's slots or with few; does not wait for it."""
         self._count += 1
         url = self.place.node_url
         return self.run.node(
             f"n{self._count}",
             crash,
-            concurrency=self.pool.few if slots else self.pool.slots,
+            concurrency=self.pool.few if small else self.pool.slots,
             options=[*self.pool.options, *options],
-            **{"FAULT_BROKER": url, "FAULT_RESULTS": url, **self.environment},
+            **{"FAULT_BROKER": url, "FAULT_RESULTS": url, **self.pool.environment, **self.environment},
         )
 
     def two_nodes(self) -> tuple[Node, Node]:
         """The one that suffers, and another; both ready, under load."""
-        nodes = self.node(), self.node(slots=1)
+        nodes = self.node(), self.node(small=True)
         for node in nodes:
             node.wait_ready(PATIENCE_S)
         if self.hits:
@@ -142,5 +142,5 @@ def stage_of(store: str, fault: Fault, pool: Pool, acks: str, size: Size, folder
         options = {"lease_s": fault.lease_s, "deliveries": fault.deliveries}
         with arena(folder, place.url, place.url, acks, **options) as run:
             progress = Progress(run.ledger.path)
-            load = Load(run, progress, size.calls)
+            load = Load(run, progress, size.calls, pool.step_s)
             yield Stage(run, place, pool, size, load, progress, random.Random(seed))

@@ -45,9 +45,9 @@ def clock_jumps(stage: Stage) -> None:
     """One node's clock goes an hour ahead and an hour behind while the other's is right; then both go ahead and stay there,
     because a retry that a node asked for while its clock was ahead is due by that clock."""
     clocks = [WallClock(stage.run.folder / f"clock{number}") for number in range(2)]
-    for clock, slots in zip(clocks, (None, 1), strict=True):
+    for clock, small in zip(clocks, (False, True), strict=True):
         stage.environment = clock.environment()
-        stage.node(slots=slots).wait_ready(PATIENCE_S)
+        stage.node(small=small).wait_ready(PATIENCE_S)
     for offset_s in (HOUR_S, -HOUR_S, HOUR_S):
         stage.ends(30)
         clocks[0].set(offset_s)

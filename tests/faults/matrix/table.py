@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ FIGURES = Path(__file__).with_name("found.json")
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 BEGIN = "<!-- written by `./dev faults`: begin -->"
 END = "<!-- written by `./dev faults`: end -->"
+AT_ONCE = 2  # pools in one table: more make it too wide to read
 GOOD, NOT_HIT, WRONG = "good", "not hit", "WRONG"
 
 
@@ -58,12 +59,12 @@ def short(found: Found | None, fault: Fault) -> str:
     return ", ".join(words)
 
 
-def rows(store: str, known: Mapping[str, Found]) -> list[str]:
-    columns = [(pool, acks) for pool in POOLS for acks in ACKS]
+def rows(store: str, pools: Sequence[str], known: Mapping[str, Found]) -> list[str]:
+    columns = [(pool, acks) for pool in pools for acks in ACKS]
     lines = ["| what happens | " + " | ".join(f"{pool}, {acks}" for pool, acks in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for fault in FAULTS.values():
-        if store in fault.stores:
+        if any(fault.fits(store, POOLS[pool]) for pool in pools):
             fields = [short(known.get(f"{store} {pool} {acks} {fault.name}"), fault) for pool, acks in columns]
             lines.append(f"| {fault.title} (`{fault.name}`) | " + " | ".join(fields) + " |")
     return lines
@@ -78,7 +79,10 @@ def page(known: Mapping[str, Found], when: str) -> str:
         "",
     ]
     for store in STORES:
-        lines += [f"### {store}", "", *rows(store, known), ""]
+        lines += [f"### {store}", ""]
+        for pools in (list(POOLS)[at : at + AT_ONCE] for at in range(0, len(POOLS), AT_ONCE)):
+            if any(key.startswith(f"{store} {pool} ") for key in known for pool in pools):
+                lines += [*rows(store, pools, known), ""]
     return "\n".join([*lines, END])
 
 

@@ -1,5 +1,6 @@
 """The app that the fault tests break: its tasks write start and end to a file outside every store."""
 
+import asyncio
 import os
 import signal
 import time
@@ -87,6 +88,25 @@ def hold_each(self, gates):
         time.sleep(0.01)
     ledger.end(key(self))
     return os.getpid()
+
+
+if os.environ.get("FAULT_COROUTINES"):  # the same as coroutines, for a pool that runs them natively
+
+    @app.task(bind=True, name=work.name)
+    async def work(self, seconds=0.0):
+        ledger.start(key(self))
+        if seconds:
+            await asyncio.sleep(seconds)  # the task's work
+        ledger.end(key(self))
+        return self.request.id
+
+    @app.task(bind=True, name=again.name, max_retries=1, default_retry_delay=0.1)
+    async def again(self):
+        ledger.start(key(self))
+        ledger.end(key(self))
+        if self.request.retries == 0:
+            raise self.retry()
+        return self.request.id
 
 
 # The same with late ack, whatever the settings say.
