@@ -195,6 +195,7 @@ ODD = {
     "retries are negative": {"retries": -5},
     "huge time limits": {"timelimit": [1e300, float("inf")]},
     "negative time limits": {"timelimit": [-5, -5.0]},
+    "time limits that are no number": {"timelimit": [float("nan"), float("nan")]},
     "unknown headers": {"x-own": {"deep": [1, {"er": 10**30}]}, "y": "\ud800"},
     "eta of the year 1": {"eta": "0001-01-01T00:00:00+00:00"},
     "expires in the year 9999": {"expires": "9999-12-31T23:59:59.999999+00:00"},

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,11 +41,15 @@ class Served:
     node: Node
     put: Put
     app: Sedano = field(init=False)
-    slots: list[int] = field(init=False)
+    processes: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.app = Sedano("asker", broker=self.url, backend=self.url, set_as_current=False)
-        self.slots = self.node.slots()
+        self.note_processes()
+
+    def note_processes(self) -> None:
+        """From now on the node is to keep the processes that it has."""
+        self.processes = self.node.processes()
 
     def send(self, name: str, *args: Any, **options: Any) -> Any:
         return self.app.send_task(f"strange.{name}", args, **options)
@@ -73,7 +78,7 @@ class Served:
     def goes_on(self) -> None:
         """The node runs the next call, in the processes that it had."""
         assert self.get("add", 2, 3) == 5
-        assert self.node.slots() == self.slots, self.node.log()
+        assert self.node.processes() == self.processes, self.node.log()
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -120,15 +125,33 @@ def writing_into_sqlite(url: str) -> Generator[Put]:
         store.close()
 
 
-@pytest.fixture(scope="module", params=["redis", "sqlite"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One node for all cases of a module on one store: that it survives each of them is what is to be shown."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('served')}/store.db"
-        with writing_into_sqlite(url) as put, serving(url, put) as made:
+LONG = pytest.mark.long
+OTHER_POOLS = ("solo", "threads", "asyncio", "gevent", "eventlet")
+CASES = [
+    pytest.param(("redis", "prefork"), id="redis"),
+    pytest.param(("sqlite", "prefork"), id="sqlite"),
+    *(pytest.param(("redis", pool), id=f"redis-{pool}", marks=LONG) for pool in OTHER_POOLS),
+]
+
+
+@contextlib.contextmanager
+def serving_pool(store: str, pool: str, folder: Path) -> Generator[Served]:
+    """A node with this pool on a store of its own."""
+    options = {"options": ["-P", pool]}
+    if store == "sqlite":
+        url = f"sqlite:///{folder}/store.db"
+        with writing_into_sqlite(url) as put, serving(url, put, **options) as made:
             yield made
     elif is_left_out("redis"):
         pytest.skip("SEDANO_WITHOUT names redis")
     else:
-        with RedisServer() as server, serving(server.url, lambda raw: server.command("LPUSH", QUEUE, raw)) as made:
+        with RedisServer() as server, serving(server.url, lambda raw: server.command("LPUSH", QUEUE, raw), **options) as made:
             yield made
+
+
+@pytest.fixture(scope="module", params=CASES)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One node for all cases of a module on one store: that it survives each of them is what is to be shown."""
+    store, pool = request.param
+    with serving_pool(store, pool, tmp_path_factory.mktemp("served")) as made:
+        yield made

@@ -37,9 +37,9 @@ def test_given_a_pickle_that_is_not_accepted_then_nothing_of_it_is_executed(serv
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("more", ODD.values(), ids=ODD)
-def test_given_odd_headers_that_leave_the_call_readable_then_it_is_run(served: Served, more) -> None:
-    task_id = more.get("id") or f"odd-{sorted(more)}"
+@pytest.mark.parametrize(("name", "more"), ODD.items(), ids=ODD)
+def test_given_odd_headers_that_leave_the_call_readable_then_it_is_run(served: Served, name: str, more) -> None:
+    task_id = more.get("id") or f"odd-{name}"
     served.put(envelope(headers={**headers(task_id), **more}))
     assert served.app.AsyncResult(task_id).get(timeout=PATIENCE_S) == 5
     served.goes_on()

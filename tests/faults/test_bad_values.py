@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.badcalls import ENDS_BADLY, ENDS_ITS_PROCESS, Ends
 from tests.faults.badmessages import envelope, headers
 from tests.faults.served import PATIENCE_S, Served
 
@@ -21,18 +22,7 @@ LARGE = 100 * MIB
 # -- the task ends in a way that nobody can write down -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "args", "error", "text"),
-    [
-        ("add", (1,), "TypeError", "missing 1 required positional argument: 'y'"),
-        ("add", (1, 2, 3), "TypeError", "takes 2 positional arguments but 3 were given"),
-        ("give_object", (), "EncodeError", "cannot write builtins.object as JSON"),
-        ("give_deep", (10_000,), "EncodeError", "nested too deeply"),
-        ("give_itself", (), "EncodeError", "it contains itself"),
-        ("raise_unwritable", (), "Unwritable", "a lock"),
-        ("raise_speechless", (), "Speechless", ""),
-    ],
-)
+@pytest.mark.parametrize(("name", "args", "error", "text"), ENDS_BADLY)
 def test_given_a_call_that_ends_badly_then_it_is_a_failure_with_its_reason_and_the_node_goes_on(
     served: Served, name: str, args: tuple[Any, ...], error: str, text: str
 ) -> None:
@@ -46,17 +36,15 @@ def test_given_a_call_that_ends_badly_then_it_is_a_failure_with_its_reason_and_t
     served.goes_on()
 
 
-@pytest.mark.parametrize(("name", "status"), [("raise_rude", 70), ("leave", 3)])
-def test_given_a_task_that_ends_its_process_then_it_is_lost_and_the_node_goes_on(
-    served: Served, name: str, status: int
-) -> None:
-    result = served.send(name)
+@pytest.mark.parametrize("case", ENDS_ITS_PROCESS, ids=lambda case: case.name)
+def test_given_a_task_that_ends_its_process_then_it_is_lost_and_the_node_goes_on(served: Served, case: Ends) -> None:
+    result = served.send(case.name)
     exc = result.get(timeout=PATIENCE_S, propagate=False)
     assert type(exc).__name__ == "WorkerLostError"
-    assert f"exitcode {status}" in str(exc)
+    assert case.text in str(exc) or f"the task raised {case.error}" in str(exc), exc
     assert served.letter(task_id=result.id).note.cause == "lost"
     assert served.get("add", 2, 3) == 5
-    served.slots = served.node.slots()
+    served.note_processes()
 
 
 def test_given_a_result_that_is_no_number_then_it_arrives(served: Served) -> None:

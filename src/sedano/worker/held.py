@@ -48,9 +48,14 @@ class Held:
             terms.early,
             self.delivery.deliveries,
             call.retries,
-            soft_s or terms.soft_s,
-            hard_s or terms.hard_s,
+            _limit(soft_s, terms.soft_s),
+            _limit(hard_s, terms.hard_s),
         )
+
+
+def _limit(asked: float | None, own: float | None) -> float | None:
+    """A message may ask for anything, NaN and less than nothing included: what is no length of time is not asked for."""
+    return asked if asked is not None and asked > 0 else own
 
 
 def is_harmless(message: Message) -> bool:

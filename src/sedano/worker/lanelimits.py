@@ -22,6 +22,7 @@ from sedano.worker.rowview import CallNote, Cause
 
 _logger = logging.getLogger("celery.worker")
 _AGAIN_S = 0.5
+_LONGEST_WAIT_S = 3600.0  # a limit may lie further away than a lock can be waited for
 
 
 class _Watched:
@@ -102,7 +103,7 @@ class LaneLimits:
                 now = time.monotonic()
                 self._until = min((watched.next_at for watched in list(self._watched.values())), default=math.inf)
                 if self._until > now:
-                    self._wake.wait(None if self._until == math.inf else self._until - now)
+                    self._wake.wait(min(self._until - now, _LONGEST_WAIT_S))
                     continue
                 due = [watched for watched in list(self._watched.values()) if watched.next_at <= now]
             for watched in due:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -155,6 +156,26 @@ def test_given_a_soft_and_a_hard_limit_when_they_are_over_then_the_call_is_inter
     assert heard == [SoftTimeLimitExceeded, LaneEnded]
     assert given_up == [call]
     assert call.cause is Cause.HARD_LIMIT
+
+
+def test_given_a_limit_of_endless_time_when_another_is_over_then_that_call_is_interrupted_all_the_same() -> None:
+    limits = LaneLimits(cast("Any", Crew()), lambda _call: None)
+    limits.watch(call_of(0), CallNote("t", "q", "i", "n", True, hard_s=1e300), time.monotonic())
+    heard = threading.Event()
+    call = call_of(1)
+    call.code.throw = lambda _kind: heard.set()
+    call.code.begin()
+    limits.watch(call, CallNote("t", "q", "i", "n", True, soft_s=0.05), time.monotonic())
+    assert heard.wait(60)
+    limits.close()
+
+
+@pytest.mark.parametrize("limit", [-5, -0.0, float("nan"), float("-inf")])
+def test_given_a_message_with_a_limit_that_is_no_length_of_time_then_the_tasks_own_holds(limit: float) -> None:
+    call = Call("t", "id", timelimit=(limit, limit))
+    terms = dataclasses.replace(TERMS, hard_s=20.0, soft_s=None)
+    note = Held(Delivery("tag", "celery", b"", None), call, terms, None).note()
+    assert (note.hard_s, note.soft_s) == (20.0, None)
 
 
 # -- the stash ---------------------------------------------------------------------------------------------------------
