@@ -20,6 +20,7 @@ import budget
 import growth
 import lifetimes
 import table
+import workflows
 
 from engines import ENGINES, Engine
 from measures import Figures, Measure, measures
@@ -53,6 +54,8 @@ def keep(name: str, figures: Any) -> None:
 def main(words: list[str]) -> int:
     if words[:1] == ["growth"]:
         return growth.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
+    if words[:1] == ["workflows"]:
+        return workflows.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
     if words[:1] == ["budget"]:
         return budget.main(words[1:])
     if words[:1] == ["table"]:

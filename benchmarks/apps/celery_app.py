@@ -5,7 +5,9 @@ import time
 
 import tally
 
-if os.environ["BENCH_ENGINE"] == "sedano":
+ENGINE = os.environ["BENCH_ENGINE"]
+
+if ENGINE == "sedano":
     from sedano import Celery
 else:
     from celery import Celery
@@ -20,7 +22,7 @@ if os.environ.get("BENCH_PREFETCH"):
     app.conf.worker_prefetch_multiplier = int(os.environ["BENCH_PREFETCH"])
 if os.environ.get("BENCH_UNBATCHED"):
     app.conf.worker_prefetch_multiplier = 1
-    if os.environ["BENCH_ENGINE"] == "sedano":
+    if ENGINE == "sedano":
         app.conf.worker_window_time = 0
 
 
@@ -45,6 +47,11 @@ def add(x, y):
     return x + y
 
 
+@app.task(name="bench.total")
+def total(numbers):
+    return sum(numbers)
+
+
 TASKS = {"noop": noop, "nap": nap, "late": late, "add": add}
 
 
@@ -62,7 +69,7 @@ def send_later(name, seconds, *args):
 
 send_many = None
 
-if os.environ["BENCH_ENGINE"] == "sedano":
+if ENGINE == "sedano":
 
     def send_many(name, count, **options):
         """In portions, so that nobody keeps a million handles."""

@@ -37,6 +37,10 @@ _STEADY = frozenset(
     }
 )  # fmt: skip
 _PLAIN = frozenset({str, int, float, bool, type(None)})
+# Options that say where a call of a workflow stands and what comes after it: its own, and no other call's.
+_PLACE = frozenset({"group_id", "group_index", "root_id", "parent_id", "reply_to", "chain", "chord"})
+_PLACE_TYPES = {"group_index": int, "chain": list, "chord": dict}
+_NO_PLACE: Mapping[str, Any] = {}
 
 _origin = (0, "")
 
@@ -89,12 +93,12 @@ class Stencil(msgspec.Struct, frozen=True):
     terms: SendingTerms
     first: Draft
 
-    def fill(self, app: Celery, task_id: str | None, args: Any, kwargs: Any, running: Any) -> Draft:
-        """The message of one call. `running` is the (task, request) that sends it, or None."""
+    def fill(self, app: Celery, task_id: str | None, args: Any, kwargs: Any, place: Mapping[str, Any], running: Any) -> Draft:
+        """The message of one call; `place` as in `_PLACE`. `running` is the (task, request) that sends it, or None."""
         first, tag = self.first, ""
         if task_id is None:
             task_id, tag = new_ids()
-        embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+        embed = {"callbacks": None, "errbacks": None, "chain": place.get("chain"), "chord": place.get("chord")}
         body = (args, kwargs, embed)
         content_type, content_encoding, data = serializers.dumps(body, first.serializer)
         depth = self.terms.repr_depth
@@ -109,7 +113,11 @@ class Stencil(msgspec.Struct, frozen=True):
             headers["parent_id"] = request.id
         properties = first.message.properties.copy()
         properties["correlation_id"] = task_id
-        properties["reply_to"] = app.thread_oid
+        if place:
+            headers["group"], headers["group_index"] = place.get("group_id"), place.get("group_index")
+            headers["root_id"] = place.get("root_id") or headers["root_id"]
+            headers["parent_id"] = place.get("parent_id") or headers["parent_id"]
+        properties["reply_to"] = place.get("reply_to") or app.thread_oid
         properties["delivery_tag"] = tag or new_id()
         if signals.after_task_publish.receivers:  # whoever is shown them may change them
             headers, properties = copy.deepcopy(headers), copy.deepcopy(properties)
@@ -146,6 +154,9 @@ class Stencils:
         options: Mapping[str, Any],
     ) -> Draft | None:
         """A draft by the stencil for these options; None when there is none."""
+        place = _NO_PLACE
+        if not _PLACE.isdisjoint(options):
+            place, options = _place_of(options)
         try:
             stencil = self._known.get(_key(name, options))
         except TypeError:  # a value without a hash: no such options are kept
@@ -158,15 +169,18 @@ class Stencils:
         running = worker_call()
         if running is not None and terms.inherit_priority:
             return None
-        return stencil.fill(app, task_id, args, kwargs, running)
+        if place and not _is_ordinary(place):
+            return None
+        return stencil.fill(app, task_id, args, kwargs, place, running)
 
     def keep(self, app: Celery, given: Mapping[str, Any], routed: Mapping[str, Any], made: Draft) -> None:
         """Remember `made` for calls with the options `given`, unless they, or what a route added, vary from call to call."""
         amqp, terms = app.amqp, app.terms
+        given, routed = _place_of(given)[1], _place_of(routed)[1]
         if terms.protocol != 2 or terms.compression or not amqp.routes_by_name:
             return
         # A route's queue is an object of the queue table by now.
-        if not (_is_steady(given) and (routed is given or _is_steady({**routed, "queue": None}))):
+        if not (_is_steady(given) and (routed == given or _is_steady({**routed, "queue": None}))):
             return
         if terms.inherit_priority and worker_call() is not None:
             return
@@ -174,8 +188,24 @@ class Stencils:
             self._known.clear()
         # Receivers of signals may change the message that goes out.
         message: Message = copy.deepcopy(msgspec.structs.replace(made.message, body=b""))
-        message.headers["parent_id"] = None
+        message.headers["group"] = message.headers["group_index"] = message.headers["parent_id"] = None
         self._known[_key(made.task, given)] = Stencil(terms, msgspec.structs.replace(made, message=message, body=None))
+
+
+def _place_of(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the options that say where a call stands, the others)."""
+    place, others = dict[str, Any](), dict[str, Any]()
+    for name, value in options.items():
+        (place if name in _PLACE else others)[name] = value
+    return place, others
+
+
+def _is_ordinary(place: Mapping[str, Any]) -> bool:
+    """Whether `place` can be written as it is: signatures as plain maps."""
+    for name, value in place.items():
+        if value is not None and type(value) is not _PLACE_TYPES.get(name, str):
+            return False
+    return all(type(step) is dict for step in place.get("chain") or ())
 
 
 def _is_steady(options: Mapping[str, Any]) -> bool:

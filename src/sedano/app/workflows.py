@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sedano import states
 from sedano.app import late
 from sedano.app.batches import Collected, add_to_parent, open_batch, publish_all, publish_all_async
+from sedano.app.context import worker_call
 from sedano.app.messages import announce, draft_signature
 from sedano.canvas import Signature, maybe_signature, shapes
 from sedano.canvas.freezing import Place
@@ -194,7 +195,7 @@ def _sent(app: Celery, planner: Planner, node: Node, add: bool) -> Any:
     result = app.result_of(node)
     if isinstance(result, GroupResult) and len(result) == 1 and isinstance(result[0], GroupResult):
         result = result[0]
-    if add:
+    if add and worker_call() is not None:
         for child in planner.plan.children:
             add_to_parent(app.result_of(child))
     return result

@@ -137,11 +137,23 @@ class Planner:
             result = self._freezer.freeze(body)[1]
             return self._send(body, result, ([],), {}, {"parent_id": parent_id} if parent_id else {})
         body, _ = self._freezer.freeze(body, Place(group_id=group_id))
-        header = [*self._freezer.members(header, Place(group_id=group_id, counts=True))[0]]
-        for member, result in zip(header, parent.members or (), strict=True):
-            self._send(_with_chord(member, body), result, to_header.args, to_header.kwargs, dict(to_header.options))
-        self.plan.chords.append(ChordStart(group_id, sum(shapes.size_of(member) for member in header)))
+        index = size = 0
+        for member, result in zip(shapes.flat(header), parent.members or (), strict=True):
+            one = self._counted(member, body, group_id, index)
+            count = shapes.size_of(one)
+            index += count or 1
+            size += count
+            self._send(one, result, to_header.args, to_header.kwargs, dict(to_header.options))
+        self.plan.chords.append(ChordStart(group_id, size))
         return Node(group_id, members=parent.members)
+
+    def _counted(self, member: Map, body: Map, group_id: str, index: int) -> Map:
+        """A frozen member of a chord's header as it goes out: its results are parts of the chord, the first at `index`."""
+        if shapes.kind(member) == "task":  # there may be very many of them
+            placed = {**options_of(member), "group_id": group_id, "group_index": index, "chord": body}
+            return {**member, "options": placed}
+        frozen, _ = self._freezer.freeze(member, Place(group_id=group_id, group_index=index, counts=True))
+        return _with_chord(frozen, body)
 
     def grow(
         self, chord: Map, members: Iterable[Map], args: Sequence[Any], kwargs: Map, options: Map, place: Place

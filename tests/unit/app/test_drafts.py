@@ -12,6 +12,7 @@ from sedano import Celery, Context, signals
 from sedano.app.context import running
 from sedano.app.drafts import Draft
 from sedano.app.messages import draft
+from sedano.canvas import Signature
 from sedano.protocol import envelope
 from sedano.protocol.message import VettedMessage
 
@@ -25,6 +26,10 @@ def written(app: Celery, name: str, args: Any, kwargs: Any, options: dict[str, A
     return made, envelope.encode(made.message)
 
 
+class Word(str):
+    """No plain text."""
+
+
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"ignore_result": False, "serializer": "json"},
@@ -35,6 +40,13 @@ OPTIONS: list[dict[str, Any]] = [
     {"time_limit": 20, "soft_time_limit": 1.5, "delivery_mode": 1},
     {"delivery_mode": "transient", "retry": False, "add_to_parent": False, "mandatory": True},
 ]
+A_CALL = {"task": "t", "args": [1], "kwargs": {}, "options": {"task_id": "id"}, "subtask_type": None, "immutable": False}
+PLACES: list[dict[str, Any]] = [
+    {"group_id": "g", "group_index": 3, "root_id": "r", "parent_id": "p", "reply_to": "here"},
+    {"chord": A_CALL, "group_id": "g", "group_index": 0},
+    {"chain": [A_CALL, A_CALL], "root_id": "r"},
+    {"parent_id": "p", "chain": None, "chord": None, "priority": 2},
+]
 ARGUMENTS: list[tuple[Any, Any]] = [
     ((), None),
     ((1, 2.5), {}),
@@ -44,7 +56,7 @@ ARGUMENTS: list[tuple[Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", OPTIONS + PLACES)
 @pytest.mark.parametrize("arguments", ARGUMENTS)
 def test_given_a_call_like_an_earlier_one_then_its_bytes_are_those_of_a_call_made_anew(
     app: Celery, options: dict[str, Any], arguments: tuple[Any, Any]
@@ -55,7 +67,27 @@ def test_given_a_call_like_an_earlier_one_then_its_bytes_are_those_of_a_call_mad
     assert found == expected
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("place", PLACES)
+def test_given_a_call_of_a_workflow_when_others_follow_then_they_have_nothing_of_it(app: Celery, place: dict[str, Any]) -> None:
+    options = {name: value for name, value in place.items() if name == "priority"}
+    _, expected = written(app, "t", (1,), {}, options, anew=True)
+    written(app, "t", (1,), {}, place, anew=True)
+    _, found = written(app, "t", (1,), {}, options, anew=False)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "place", [{"chord": Signature("t")}, {"chain": [Signature("t")]}, {"group_index": True}, {"group_id": Word("g")}]
+)
+def test_given_a_place_that_cannot_be_written_as_it_is_then_the_call_is_made_anew(app: Celery, place: dict[str, Any]) -> None:
+    options = {**place, "serializer": "pickle"}
+    _, expected = written(app, "t", (1,), {}, options, anew=True)
+    other, found = written(app, "t", (1,), {}, options, anew=False)
+    assert found == expected
+    assert type(other.message) is not VettedMessage
+
+
+@pytest.mark.parametrize("options", OPTIONS + [{key: place[key] for key in place if key == "group_id"} for place in PLACES])
 @pytest.mark.parametrize("inherits", [False, True])
 def test_given_a_call_sent_inside_of_another_then_its_ancestry_is_its_own(
     make_app: MakeApp, options: dict[str, Any], inherits: bool
@@ -94,8 +126,8 @@ def test_given_what_varies_from_call_to_call_then_no_call_is_copied(make_app: Ma
         {"headers": {"a": 1}},
         {"link": {"task": "t"}},
         {"correlation_id": "c"},
-        {"reply_to": "r"},
-        {"group_id": "g"},
+        {"reply_to": 1},
+        {"group_id": Word("g")},
         {"stamped_headers": ["s"], "s": 1},
         {"compression": "gzip"},
     ]

@@ -10,7 +10,7 @@ from sedano.drivers.redis.keys import ResultKeys
 from sedano.drivers.redis.scripts import load
 from sedano.drivers.redis.sentinel import new_connection
 from sedano.drivers.redis.stream import RedisResultStream
-from sedano.drivers.redis.turns import CHORD_REMEMBERED_S, CLAIM_S, ResultWriter, milliseconds
+from sedano.drivers.redis.turns import CHORD_REMEMBERED_S, CLAIM_S, ResultWriter, milliseconds, part_of
 from sedano.drivers.redis.wire import Argument
 from sedano.exceptions import ResultsUnavailable
 
@@ -44,9 +44,14 @@ class RedisResults:
         arguments.append(len(starts))
         for start in starts:
             arguments += self._writer.start(start)
-        arguments += ("1" if repeated else "0", len(parts))
+        chords = {part.group_id: part for part in parts}
+        numbers = {group_id: number for number, group_id in enumerate(chords, 1)}
+        arguments += ("1" if repeated else "0", len(chords))
+        for part in chords.values():
+            arguments += self._writer.chord(part)
+        arguments.append(len(parts))
         for part in parts:
-            arguments += self._writer.part(part)
+            arguments += (numbers[part.group_id], *part_of(part))
         return self._writer.ready(self._connection.run(_STORE, (), arguments), parts)
 
     def fetch(self, task_ids: Sequence[str]) -> list[bytes | None]:

@@ -87,22 +87,20 @@ class ResultWriter:
     def end(self, group_id: str) -> tuple[Argument, ...]:
         return self._keys.group(group_id), CHORD_REMEMBERED_S
 
-    def part(self, part: ChordPart) -> tuple[Argument, ...]:
-        return (
-            self._keys.group(part.group_id),
-            f"{part.task_id}:{part.group_index}",
-            part.group_index,
-            part.payload,
-            milliseconds(part.ttl_s),
-            self._ordered,
-            CLAIM_S,
-        )
+    def chord(self, part: ChordPart) -> tuple[Argument, ...]:
+        """What all parts of a chord have in common."""
+        return self._keys.group(part.group_id), milliseconds(part.ttl_s), self._ordered, CLAIM_S
 
     def ready(self, group_keys: Sequence[bytes], parts: Iterable[ChordPart]) -> list[ChordReady]:
         """The chords of these keys, each with what its part says is to be done."""
         names = [key.decode().removeprefix(self._keys.group("")) for key in group_keys]
         claims = {part.group_id: part.claim for part in parts} if names else {}
         return [ChordReady(name, claims.get(name, b"")) for name in names]
+
+
+def part_of(part: ChordPart) -> tuple[Argument, ...]:
+    """What is its own."""
+    return f"{part.task_id}:{part.group_index}", part.group_index, part.payload
 
 
 def claim_of(part: ChordPart) -> tuple[Argument, Argument]:
@@ -129,6 +127,8 @@ def settle_arguments(
     pendings: list[Argument] = []
     results: list[Argument] = []
     starts: list[Argument] = []
+    chords: dict[str, ChordPart] = {}
+    numbers: dict[str, int] = {}
     parts: list[Argument] = []
     ends: list[Argument] = []
     fates: list[Argument] = []
@@ -147,12 +147,20 @@ def settle_arguments(
             for start in settlement.chord_starts:
                 starts += (number, *writer.start(start))
             for part in settlement.parts:
-                parts += (number, *writer.part(part), *claim_of(part))
+                if part.claim or part.group_id not in chords:
+                    chords[part.group_id] = part
+                parts += (number, numbers.setdefault(part.group_id, len(numbers) + 1), *part_of(part))
             if settlement.ends_chord:
                 ends += (number, *writer.end(settlement.ends_chord))
         if settlement.fate is not Fate.ACK:
             fates += (number, *_fate(settlement, requeued, now))
-    sections = ((outgoing, 5), (pendings, 3), (results, 4), (starts, 4), (parts, 10), (ends, 3), (fates, 6))
+    counted: list[Argument] = []
+    if writer is not None:
+        for last in chords.values():
+            counted += (*writer.chord(last), *claim_of(last))
+    sections = (
+        (outgoing, 5), (pendings, 3), (results, 4), (starts, 4), (counted, 6), (parts, 5), (ends, 3), (fates, 6),
+    )  # fmt: skip
     for section, size in sections:
         arguments.append(len(section) // size)
         arguments += section

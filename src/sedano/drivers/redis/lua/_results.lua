@@ -39,18 +39,39 @@ local function keep_chord(base, ttl_ms)
   redis.call('PEXPIRE', base, ttl_ms)
 end
 
--- Count a part once by `member`; true when this very step completed the chord and took the claim.
-local function count_part(base, member, score, payload, ttl_ms, ordered, claim_s, again)
-  if redis.call('GET', base .. '.c') == 'done' then return false end
+-- The chords that parts are counted for, as `take` gives them: group key, ttl in ms, '1' when ordered, claim in s.
+local function take_chord(take)
+  local base, ttl_ms, ordered, claim_s = take(), take(), take(), take()
+  return {base = base, ttl_ms = ttl_ms, ordered = ordered, claim_s = claim_s, at = 0}
+end
+
+-- Count a part of `chord` once by `member`; it is the part number `at` of this step.
+local function add_part(chord, at, member, score, payload)
+  local base = chord.base
+  if chord.is_done == nil then chord.is_done = redis.call('GET', base .. '.c') == 'done' end
+  if chord.is_done then return end
   if redis.call('SADD', base .. '.d', member) == 1 then
-    if ordered == '1' then
+    if chord.ordered == '1' then
       redis.call('ZADD', base .. '.j', score, payload)
     else
       redis.call('RPUSH', base .. '.j', payload)
     end
   end
-  keep_chord(base, ttl_ms)
-  return claim_chord(base, claim_s, 'sedano:' .. member, again)
+  chord.last, chord.at = member, at
+end
+
+-- After all parts of a step were added: the chords that they completed and of which this step took the claim, in the order in
+-- which they were completed.
+local function completed(chords, again)
+  table.sort(chords, function(one, other) return one.at < other.at end)
+  local found = {}
+  for _, chord in ipairs(chords) do
+    if chord.last then
+      keep_chord(chord.base, chord.ttl_ms)
+      if claim_chord(chord.base, chord.claim_s, 'sedano:' .. chord.last, again) then found[#found + 1] = chord end
+    end
+  end
+  return found
 end
 
 -- Say how many parts a chord has; `start_chord` is true when they are all there and this step has the claim.

@@ -3,7 +3,8 @@
 -- ARGV  n, then n times: key, payload, ttl in ms or ''
 --       s, then s times: group key, size, ttl in ms
 --       '1' when an earlier try may have been applied
---       m, then m times: group key, member, index, payload, ttl in ms, '1' when ordered, claim in s
+--       c, then c times: group key, ttl in ms, '1' when ordered, claim in s
+--       m, then m times: number of its chord, member, index, payload
 -- Reply the group keys whose chord is ready, claimed by this step
 --> results
 local at = 0
@@ -20,8 +21,11 @@ for _ = 1, tonumber(take()) do
   set_size(base, size, ttl)
 end
 local again, chords = take(), {}
-for _ = 1, tonumber(take()) do
-  local base, member, score, payload, ttl, ordered, claim = take(), take(), take(), take(), take(), take(), take()
-  if count_part(base, member, score, payload, ttl, ordered, claim, again) then chords[#chords + 1] = base end
+local counted = {}
+for i = 1, tonumber(take()) do counted[i] = take_chord(take) end
+for i = 1, tonumber(take()) do
+  local number, member, score, payload = take(), take(), take(), take()
+  add_part(counted[tonumber(number)], i, member, score, payload)
 end
+for i, chord in ipairs(completed(counted, again)) do chords[i] = chord.base end
 return chords

@@ -12,8 +12,9 @@
 --       pendings     number of its settlement, key, value
 --       results      number of its settlement, key, payload, ttl in ms or ''
 --       starts       number of its settlement, group key, size, ttl in ms
---       parts        number of its settlement, group key, member, index, payload, ttl in ms, '1' when ordered, claim in s,
---                    key and value of the pending that the completed chord is kept as, '' when it is not
+--       chords       group key, ttl in ms, '1' when ordered, claim in s, key and value of the pending that it is kept as when its
+--                    parts are all there, '' when it is not
+--       parts        number of its settlement, number of its chord, member, index, payload
 --       ends         number of its settlement, group key, seconds for which it is remembered
 --       fates        number of its settlement, 'Q' envelope or '', or 'D' note; then max_bytes, ends_at, now (D only)
 --       delays       tag, due
@@ -110,7 +111,7 @@ if count > 0 then
     local i, key, value = take_count(), take(), take()
     if accepted[i] then call('HSET', KEYS[4], key, value) end
   end
-  local writes, parts = take_count(), 0
+  local writes = take_count()
   if writes > 0 then
     in_results(function()
       for _ = 1, writes do
@@ -129,19 +130,23 @@ if count > 0 then
       end
     end)
   end
-  parts = take_count()
+  local counted, claims = {}, {}
+  for i = 1, take_count() do
+    counted[i] = take_chord(take)
+    counted[i].key, counted[i].value = take(), take()
+  end
+  local parts = take_count()
   if parts > 0 then
-    local claims = {}
     in_results(function()
-      for _ = 1, parts do
-        local i, base, member, score = take_count(), take(), take(), take()
-        local payload, ttl, ordered, claim, key, value = take(), take(), take(), take(), take(), take()
-        if accepted[i] and count_part(base, member, score, payload, ttl, ordered, claim) then
-          chords[#chords + 1] = base
-          if key ~= '' then
-            claims[#claims + 1] = key
-            claims[#claims + 1] = value
-          end
+      for position = 1, parts do
+        local i, number, member, score, payload = take_count(), take_count(), take(), take(), take()
+        if accepted[i] then add_part(counted[number], position, member, score, payload) end
+      end
+      for _, chord in ipairs(completed(counted)) do
+        chords[#chords + 1] = chord.base
+        if chord.key ~= '' then
+          claims[#claims + 1] = chord.key
+          claims[#claims + 1] = chord.value
         end
       end
     end)

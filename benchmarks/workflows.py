@@ -1,0 +1,149 @@
+"""What workflows cost, and whether that grows with their size only: `./dev bench workflows [chord] [chain] [group] [nested]`.
+
+chord     1,000, 10,000, 100,000 header tasks and a body, its client waiting
+chain     10, 100, 1,000 steps
+group     1,000, 10,000, 100,000 members, whose results the client reads
+nested    chords in headers of chords, 10, 25, 50 deep
+
+`--scale 0.1` takes a tenth of each, `--stores redis,sqlite` other stores, `--engines sedano` Sedano alone. Each stands beside
+Celery in the same run; an engine that takes longer than `--cap` seconds for a size is stopped, and gets no bigger one.
+
+`seconds` is from before the signatures are made until the client has the result, `send_s` the sending among it, `us_per_call`
+the same for each call. `client_mb` is the biggest resident size of the client's process, `worker_mb` that of the worker's process
+tree (PSS, two processes, looked at ten times a second), `server_mb` the biggest that Redis has had in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engines import APPS, ENGINES, Engine
+from measures import Figures, worker_log
+from processes import cpu_seconds, pss_mb, tree
+from servers import Store, store
+
+LOOK_S = 0.1
+SIZES = {
+    "chord": (1_000, 10_000, 100_000),
+    "chain": (10, 100, 1_000),
+    "group": (1_000, 10_000, 100_000),
+    "nested": (10, 25, 50),
+}
+CALLS = {"chord": lambda size: size + 1, "nested": lambda size: 2 * size + 1}
+CAP_S = 60.0
+
+
+def flow(engine: Engine, place: Store, folder: Path, name: str, size: int, cap_s: float) -> Figures | None:
+    """One workflow through a fresh worker; None when it took longer than `cap_s`."""
+    variables = engine.variables("drain", place.url, folder, results=True)
+    with engine.worker("drain", variables, folder) as worker:
+        peaks, over = [0.0], threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_S):
+                peaks.append(pss_mb(*tree(worker.pid)))
+
+        watcher = threading.Thread(target=look)
+        _client(engine, variables, folder, "chord", 10, cap_s)  # both processes of the worker have started, and run a chord
+        pids = tree(worker.pid)
+        before, served = cpu_seconds(*pids), _server_seconds(place)
+        watcher.start()
+        try:
+            figures = _client(engine, variables, folder, name, size, cap_s)
+        finally:
+            over.set()
+            watcher.join()
+        if figures is None:
+            return None
+        calls = CALLS.get(name, lambda size: size)(size)
+        return {
+            **figures,
+            "us_per_call": figures["seconds"] / calls * 1e6,
+            "worker_cpu_us": (cpu_seconds(*pids) - before) / calls * 1e6,
+            "server_cpu_us": (_server_seconds(place) - served) / calls * 1e6,
+            "worker_mb": max(peaks),
+            "server_mb": _server_mb(place),
+        }
+
+
+def _client(engine: Engine, variables: dict[str, str], folder: Path, name: str, size: int, cap_s: float) -> Figures | None:
+    command = [str(engine.python), str(APPS / "flow.py"), name, str(size), str(cap_s)]
+    try:
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=cap_s)
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        if "TimeoutError" in done.stderr:
+            return None
+        raise SystemExit(f"{name} of {size} with {engine.name}: {done.stderr[-3000:]}\nworker: {worker_log(folder)}")
+    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def _server_seconds(place: Store) -> float:
+    return 0.0 if place.pid is None else cpu_seconds(place.pid)
+
+
+def _server_mb(place: Store) -> float:
+    """The biggest resident size that the server has had."""
+    if place.pid is None:
+        return 0.0
+    lines = Path(f"/proc/{place.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def main(words: list[str], keep: Callable[[str, object], None]) -> int:
+    parser = argparse.ArgumentParser(prog="./dev bench workflows")
+    parser.add_argument("names", nargs="*", help=f"some of: {', '.join(SIZES)}")
+    parser.add_argument("--stores", default="redis")
+    parser.add_argument("--engines", default="sedano,celery")
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--cap", type=float, default=CAP_S, help="seconds after which a client is stopped")
+    options = parser.parse_args(words)
+    if unknown := set(options.names) - set(SIZES):
+        raise SystemExit(f"there is no workflow {', '.join(sorted(unknown))}; there are: {', '.join(SIZES)}")
+    kept: list[dict[str, object]] = []
+    for kind in options.stores.split(","):
+        for name, sizes in SIZES.items():
+            if options.names and name not in options.names:
+                continue
+            engines = [each for each in ENGINES if each.name in options.engines.split(",") and kind in each.stores]
+            kept += _compared(engines, kind, name, [max(2, int(size * options.scale)) for size in sizes], options.cap)
+    keep("workflows", kept)
+    return 0
+
+
+def _compared(engines: list[Engine], kind: str, name: str, sizes: list[int], cap_s: float) -> list[dict[str, object]]:
+    kept: list[dict[str, object]] = []
+    slow: set[str] = set()
+    for size in sizes:
+        for engine in engines:
+            if engine.name in slow:
+                continue
+            with (
+                tempfile.TemporaryDirectory(prefix="sedano-bench-", ignore_cleanup_errors=True) as folder,
+                store(kind, Path(folder)) as place,
+            ):
+                figures = flow(engine, place, Path(folder), name, size, cap_s)
+            shown = f"over {cap_s:.0f} s"
+            if figures is None:
+                slow.add(engine.name)
+            else:
+                shown = "  ".join(f"{key} {value:,.2f}" for key, value in figures.items())
+            print(f"{kind:<7} {name} of {size:>7,}  {engine.name:<8} {shown}", flush=True)
+            kept.append(
+                {"store": kind, "workflow": name, "size": size, "engine": engine.name, **(figures or {"over_s": cap_s})}
+            )
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], lambda _, figures: print(json.dumps(figures))))
