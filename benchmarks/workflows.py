@@ -9,8 +9,8 @@ nested    chords in headers of chords, 10, 25, 50 deep
 Celery in the same run; an engine that takes longer than `--cap` seconds for a size is stopped, and gets no bigger one.
 
 `seconds` is from before the signatures are made until the client has the result, `send_s` the sending among it, `us_per_call`
-the same for each call. `client_mb` is the biggest resident size of the client's process, `worker_mb` that of the worker's process
-tree (PSS, two processes, looked at ten times a second), `server_mb` the biggest that Redis has had in use.
+the same for each call, `…_cpu_us` what a call takes of the processors. `client_mb` is the biggest resident size of the client's
+process, `server_mb` that of Redis, `worker_mb` the biggest PSS of the worker's process tree (two pool processes).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +66,7 @@ def flow(engine: Engine, place: Store, folder: Path, name: str, size: int, cap_s
         return {
             **figures,
             "us_per_call": figures["seconds"] / calls * 1e6,
+            "client_cpu_us": figures["client_cpu_s"] / calls * 1e6,
             "worker_cpu_us": (cpu_seconds(*pids) - before) / calls * 1e6,
             "server_cpu_us": (_server_seconds(place) - served) / calls * 1e6,
             "worker_mb": max(peaks),

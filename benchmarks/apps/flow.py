@@ -39,7 +39,7 @@ FLOWS = {
 def main(name, size, timeout):
     make, expected = FLOWS[name]
     assert add.delay(1, 1).get(timeout=60) == 2  # connected, declared
-    before = time.perf_counter()
+    before, used = time.perf_counter(), time.process_time()
     flow = make(size)
     made = time.perf_counter()
     result = flow.apply_async()
@@ -50,6 +50,7 @@ def main(name, size, timeout):
         "make_s": made - before,
         "send_s": sent - made,
         "seconds": done - before,
+        "client_cpu_s": time.process_time() - used,
         "client_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
