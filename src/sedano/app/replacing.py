@@ -52,8 +52,8 @@ def add_to_chord(task: Any, signature: Any, lazy: bool = False) -> Any:
     if not request.chord:
         raise ValueError("Current task is not member of any chord")
     signature.set(group_id=request.group, group_index=request.group_index, chord=request.chord, root_id=request.root_id)
-    signature.freeze()
-    task.backend.grow_chord(request.group, 1)
+    frozen = signature.freeze()
+    task.backend.grow_chord(request.group, 1, frozen.id)
     return signature if lazy else signature.delay()
 
 

@@ -72,8 +72,9 @@ class Results(Protocol):
         """Say how many parts the chord has; may come after its first parts. Returns the claim if they are all there."""
         ...
 
-    def grow_chord(self, group_id: str, by: int) -> None:
-        """The chord has `by` parts more than is said of it, or will be."""
+    def grow_chord(self, group_id: str, by: int, tag: str) -> None:
+        """The chord has `by` parts more than is said of it, or will be. Growing it again with the same `tag` does nothing: the
+        answer to the first may have been lost."""
         ...
 
     def chord_parts(self, group_id: str) -> list[bytes]:

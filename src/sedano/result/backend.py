@@ -175,9 +175,9 @@ class Backend:
         ttl_s = self._terms().chord_expires_s
         self.reader.start_chords([ChordStart(group_id, size, ttl_s) for group_id, size in sizes.items()])
 
-    def grow_chord(self, group_id: str, by: int) -> None:
-        """A running chord gets `by` more parts."""
-        self.reader.grow_chord(group_id, by)
+    def grow_chord(self, group_id: str, by: int, tag: str) -> None:
+        """A running chord gets `by` more parts, once for each `tag`."""
+        self.reader.grow_chord(group_id, by, tag)
 
     def ensure_chords_allowed(self) -> None:
         """Nothing to say: every result store of ours counts chords."""

@@ -51,8 +51,8 @@ class Questions:
     def start_chords(self, starts: Sequence[ChordStart]) -> None:
         self._ask(lambda results: results.store((), (), starts))
 
-    def grow_chord(self, group_id: str, by: int) -> None:
-        self._ask(lambda results: results.grow_chord(group_id, by))
+    def grow_chord(self, group_id: str, by: int, tag: str) -> None:
+        self._ask(lambda results: results.grow_chord(group_id, by, tag))
 
     def fetch_group(self, group_id: str) -> bytes | None:
         return self._ask(lambda results: results.fetch_group(group_id))

@@ -36,6 +36,7 @@ class _Chord:
     ends_at: float = 0.0
     size: int | None = None
     more: int = 0
+    tags: set[str] = field(default_factory=set)  # with which it grew
     parts: dict[tuple[str, int], bytes] = field(default_factory=dict)
     claimer: tuple[str, int] | None = None
     done: bool = False
@@ -107,11 +108,13 @@ class Records:
         chord.size = size
         return ChordReady(group_id) if chord.is_claimed(_STARTER) else None
 
-    def grow_chord(self, group_id: str, by: int, now: float) -> None:
+    def grow_chord(self, group_id: str, by: int, tag: str, now: float) -> None:
         chord = self._chords.get(group_id)
         if chord is None or chord.ends_at <= now:
             chord = self._chord(group_id, UNSAID_S, now)
-        chord.more += by
+        if tag not in chord.tags:
+            chord.tags.add(tag)
+            chord.more += by
 
     def parts(self, group_id: str, now: float) -> list[bytes]:
         chord = self._chords.get(group_id)

@@ -97,9 +97,9 @@ class MemoryResults:
         with self._store.lock:
             return self._store.records.start_chord(group_id, size, ttl_s, self._clock.wall())
 
-    def grow_chord(self, group_id: str, by: int) -> None:
+    def grow_chord(self, group_id: str, by: int, tag: str) -> None:
         with self._store.lock:
-            self._store.records.grow_chord(group_id, by, self._clock.wall())
+            self._store.records.grow_chord(group_id, by, tag, self._clock.wall())
 
     def chord_parts(self, group_id: str) -> list[bytes]:
         with self._store.lock:

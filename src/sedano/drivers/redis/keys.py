@@ -17,7 +17,8 @@ Celery's results (R is the result store's `global_keyprefix`; there a missing se
 
     Rcelery-task-meta-<id>            text  a record; also the channel on which each write of it is published
     Rcelery-taskset-meta-<group><x>   x = .j parts (zset by group index), .s size, .t its correction, .d which parts were
-                                            counted, .c who publishes the body, or "done"
+                                            counted, .c who publishes the body, or "done", .g the tags
+                                            with which it grew
 
 Our own, all below `P_sedano.`:
 

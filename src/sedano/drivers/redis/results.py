@@ -80,8 +80,8 @@ class RedisResults:
         is_ready = self._connection.run(_START_CHORD, (self._keys.group(group_id),), arguments)
         return ChordReady(group_id) if is_ready else None
 
-    def grow_chord(self, group_id: str, by: int) -> None:
-        self._connection.run(_GROW_CHORD, (self._keys.group(group_id),), (by, milliseconds(UNSAID_S)))
+    def grow_chord(self, group_id: str, by: int, tag: str) -> None:
+        self._connection.run(_GROW_CHORD, (self._keys.group(group_id),), (by, milliseconds(UNSAID_S), tag))
 
     def chord_parts(self, group_id: str) -> list[bytes]:
         key = self._keys.group(group_id) + ".j"

@@ -54,7 +54,11 @@ def start_chord(step: Step, group_id: str, size: int, ttl_s: float, now: float) 
     return ChordReady(group_id) if chord.saved(step, "") else None
 
 
-def grow_chord(step: Step, group_id: str, by: int, now: float) -> None:
+def grow_chord(step: Step, group_id: str, by: int, tag: str, now: float) -> None:
+    """Tags lie among the records; no task id has a line break."""
+    tagged = storable(f"grown\n{group_id}\n{tag}")
+    if step.db.execute(_SQL["note"], (tagged, b"", now + UNSAID_S)).rowcount < 1:
+        return
     chord = _Chord.of(step, group_id, UNSAID_S, now)
     chord.more += by
     chord.saved(step, None)

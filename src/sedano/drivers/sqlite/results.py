@@ -71,9 +71,9 @@ class SqliteResults:
         with self._store.step() as step:
             return records.start_chord(step, group_id, size, ttl_s, self._store.clock.wall())
 
-    def grow_chord(self, group_id: str, by: int) -> None:
+    def grow_chord(self, group_id: str, by: int, tag: str) -> None:
         with self._store.step() as step:
-            records.grow_chord(step, group_id, by, self._store.clock.wall())
+            records.grow_chord(step, group_id, by, tag, self._store.clock.wall())
 
     def chord_parts(self, group_id: str) -> list[bytes]:
         return [row[0] for row in self._store.query(_SQL["parts"], (storable(group_id), self._store.clock.wall()))]

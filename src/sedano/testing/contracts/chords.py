@@ -83,13 +83,24 @@ class ChordSettlingContract:
         self, store: StoreUnderTest
     ) -> None:
         results = store.results()
-        results.grow_chord("early", 1)
+        results.grow_chord("early", 1, "a")
         for group in ("g", "early"):
             assert results.start_chord(group, 1, 3600.0) is None
-        results.grow_chord("g", 2)
+        results.grow_chord("g", 2, "a")
         assert results.store([], [chord_part("g", 0), chord_part("g", 1), chord_part("early", 0)]) == []
         claims = results.store([], [chord_part("g", 2), chord_part("early", 1)])
         assert [claim.group_id for claim in claims] == ["g", "early"]
+
+    def test_given_a_chord_that_grows_when_the_answer_is_lost_and_it_is_repeated_then_it_has_grown_once(
+        self, store: StoreUnderTest
+    ) -> None:
+        results = store.results()
+        results.start_chord("g", 1, 3600.0)
+        for tag in ("a", "b", "a", "b"):
+            results.grow_chord("g", 1, tag)
+        assert results.store([], [chord_part("g", 0), chord_part("g", 1)]) == []
+        (ready,) = results.store([], [chord_part("g", 2)])
+        assert ready.group_id == "g"
 
     def complete(self, store: StoreUnderTest, slot: Slot, *, claim: bytes) -> None:
         """A chord "g" whose last part `slot` brings."""

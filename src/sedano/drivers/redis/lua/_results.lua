@@ -91,6 +91,6 @@ end
 local function end_chord(base, remembered_s)
   local claim = redis.call('GET', base .. '.c')
   if claim and string.sub(claim, 1, 6) ~= 'sedano' and claim ~= 'done' then return end
-  redis.call('DEL', base .. '.j', base .. '.t', base .. '.s', base .. '.d')
+  redis.call('DEL', base .. '.j', base .. '.t', base .. '.s', base .. '.d', base .. '.g')
   redis.call('SET', base .. '.c', 'done', 'EX', remembered_s)
 end

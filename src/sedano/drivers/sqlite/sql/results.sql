@@ -7,6 +7,10 @@ WHERE NOT ?4 OR results.ends_at <= ?5
   OR (substr(results.payload, 1, 20) <> x'7b22737461747573223a20225355434345535322'
     AND substr(results.payload, 1, 19) <> x'7b22737461747573223a225355434345535322')
 
+-- name: note
+-- Remember ?1 until ?3, once.
+INSERT OR IGNORE INTO results (task_id, payload, ends_at) VALUES (?1, ?2, ?3)
+
 -- name: fetch
 -- The records of the ids in the JSON list ?1 that are kept at ?2: (task_id, payload).
 SELECT r.task_id, r.payload FROM json_each(?1) AS j
