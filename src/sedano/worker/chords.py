@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sedano import states
+from sedano.app.attempt import traceback_text
 from sedano.app.context import Context
 from sedano.app.followups import call_errbacks, messages_of
 from sedano.canvas import shapes
@@ -141,7 +142,7 @@ class ChordFinisher:
         except Exception as failed:  # the chord has failed already
             failing = shapes.options_of(body).get("task_id")
             _logger.exception("the errbacks of chord body %s cannot be sent: %r", one_line(str(failing)), failed)
-        writes, parts = self._records.of_doomed(lost, exc, children=children)
+        writes, parts = self._records.of_doomed(lost, exc, traceback=traceback_text(exc), children=children)
         return Finish(messages, writes, parts, self._starts(planner))
 
     def _request(self, call: Map, errbacks: list[Any], claim: Claim) -> Context:
