@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,17 +25,19 @@ from sedano.contracts.bus import Bus
 from sedano.contracts.coordination import Coordination
 from sedano.contracts.opening import OpenOptions
 from sedano.contracts.results import Results
-from sedano.exceptions import ImproperlyConfigured, UnknownStore
+from sedano.exceptions import ImproperlyConfigured, OperationalError, UnknownStore
 from sedano.log import get_logger, redact_url
 from sedano.nearest import hint
+from sedano.rules.failover import Rotation, Strategy
 
 logger = get_logger(__name__)
 
 REDIS = "sedano.drivers.redis"
+MEMORY = "sedano.drivers.memory"
 # URL scheme -> driver package. A driver is imported when a URL of its scheme is opened.
 DRIVERS: Mapping[str, str] = {
-    "memory": "sedano.drivers.memory",
-    "cache+memory": "sedano.drivers.memory",
+    "memory": MEMORY,
+    "cache+memory": MEMORY,
     "sqlite": "sedano.drivers.sqlite",
     "redis": REDIS,
     "rediss": REDIS,
@@ -86,9 +88,10 @@ if hasattr(os, "register_at_fork"):
 class Stores(msgspec.Struct, frozen=True):
     """Which stores an app uses, as plain values: `app.stores`.
 
-    `broker_url` is for consuming, `write_url` for publishing (the same unless broker_read_url / broker_write_url differ).
-    `results_url` None: results are off. `embedded` is the folder of the embedded store when no broker is configured, else
-    None; it is created when a driver is first opened.
+    `broker_url` is for consuming, `write_url` for publishing (the same unless broker_read_url / broker_write_url differ);
+    `broker_urls` and `write_urls` are all servers, where there are several, and `broker_url` is the one that is in use, or the
+    first; `is_settled`: it is in use. `results_url` None: results are off. `embedded` is the folder of the embedded store when
+    no broker is configured, else None; it is created when a driver is first opened.
     """
 
     broker_url: str
@@ -97,6 +100,10 @@ class Stores(msgspec.Struct, frozen=True):
     embedded: Path | None
     options: OpenOptions = msgspec.field(default_factory=OpenOptions)
     results_options: OpenOptions = msgspec.field(default_factory=OpenOptions)
+    broker_urls: tuple[str, ...] = ()
+    write_urls: tuple[str, ...] = ()
+    strategy: Strategy | None = None
+    is_settled: bool = False
 
     def __repr__(self) -> str:
         urls = ", ".join(f"{name}={redact_url(url or 'off')}" for name, url in self._urls().items())
@@ -115,9 +122,34 @@ class Stores(msgspec.Struct, frozen=True):
         """Whether the consuming broker's settle writes results itself. Loads the driver."""
         return self.results_url is not None and _share(self.broker_url, self.results_url)
 
+    def at(self, place: int) -> Stores:
+        """The same with the server at `place` of `broker_urls` for its broker, and no other."""
+        if not self.broker_urls:
+            return self
+        return msgspec.structs.replace(self, broker_url=self.broker_urls[place], is_settled=True)
+
+    def writing_at(self, place: int) -> Stores:
+        """The same with the server at `place` of `write_urls` for publishing, and no other."""
+        if not self.write_urls:
+            return self
+        return msgspec.structs.replace(self, write_url=self.write_urls[place], is_settled=True)
+
+    def reachable(self) -> Stores:
+        """For whoever has no server yet: with the first of several that answers, for consuming and for publishing alike;
+        where none does, with the very first."""
+        if self.is_settled or len(self.broker_urls) + len(self.write_urls) <= 2:
+            return self
+        read = _first_that_answers(self.broker_urls, lambda place: self.at(place).open_broker())
+        if self.write_urls == self.broker_urls:
+            write = read
+        else:
+            write = _first_that_answers(self.write_urls, lambda place: self.writing_at(place).open_broker(write=True))
+        return self.at(read).writing_at(write)
+
     def open_broker(self, *, write: bool = False) -> Broker:
         """A connection for consuming, or for publishing. Raises ImproperlyConfigured when the driver refuses the URL."""
-        url = self.write_url if write else self.broker_url
+        stores = self.reachable()
+        url = stores.write_url if write else stores.broker_url
         shared = self.results_url if self.results_url is not None and _share(url, self.results_url) else None
         broker: Broker = self._driver(url).open_broker(url, msgspec.structs.replace(self.options, results_url=shared))
         return broker
@@ -134,11 +166,13 @@ class Stores(msgspec.Struct, frozen=True):
         return None if self.results_url is None else self.open_results()
 
     def open_coordination(self) -> Coordination:
-        coordination: Coordination = self._driver(self.broker_url).open_coordination(self.broker_url, self.options)
+        url = self.reachable().broker_url
+        coordination: Coordination = self._driver(url).open_coordination(url, self.options)
         return coordination
 
     def open_bus(self) -> Bus:
-        bus: Bus = self._driver(self.broker_url).open_bus(self.broker_url, self.options)
+        url = self.reachable().broker_url
+        bus: Bus = self._driver(url).open_bus(url, self.options)
         return bus
 
     def _driver(self, url: str) -> ModuleType:
@@ -152,20 +186,22 @@ def stores_of(conf: Any, module_file: str | None) -> Stores:
 
     Raises UnknownStore (no driver for the scheme) or ImproperlyConfigured (a URL that is none); never connects.
     """
-    read, write = urls.broker_url(conf, "broker_read_url"), urls.broker_url(conf, "broker_write_url")
+    read, write = urls.broker_urls(conf, "broker_read_url"), urls.broker_urls(conf, "broker_write_url")
     embedded: Path | None = None
-    if read is None and write is None:
+    if not read and not write:
         embedded = store_folder(module_file)
-        read = write = f"sqlite:///{quote(str(embedded / DATABASE))}"
+        read = write = (f"sqlite:///{quote(str(embedded / DATABASE))}",)
     read, write = read or write, write or read
-    assert read is not None
-    assert write is not None
-    results = urls.results_url(conf, embedded=read if embedded is not None else None)
-    for url, setting in ((read, "broker_url"), (write, "broker_write_url"), (results, "result_backend")):
-        if url is not None:
+    results = urls.results_url(conf, embedded=read[0] if embedded is not None else None)
+    strategy: Strategy | None = conf.broker_failover_strategy
+    for several, setting in ((read, "broker_url"), (write, "broker_write_url")):
+        for url in several:
             check_url(url, setting)
+        _check_several(several, setting, strategy)
+    if results is not None:
+        check_url(results, "result_backend")
     options, results_options = _options(conf, for_results=False), _options(conf, for_results=True)
-    return Stores(read, write, results, embedded, options, results_options)
+    return Stores(read[0], write[0], results, embedded, options, results_options, read, write, strategy)
 
 
 def load_driver(url: str) -> ModuleType:
@@ -188,7 +224,7 @@ def preload(conf: Any, module_file: str | None) -> None:
     threads imports one later. What is wrong with a URL is said by whoever uses it."""
     with contextlib.suppress(ImproperlyConfigured):
         stores = stores_of(conf, module_file)
-        for url in (stores.write_url, stores.broker_url, stores.results_url):
+        for url in (*stores.write_urls, *stores.broker_urls, stores.results_url):
             if url is not None:
                 with contextlib.suppress(ImproperlyConfigured):
                     load_driver(url)
@@ -216,6 +252,39 @@ def check_url(url: str, setting: str) -> None:
         _ = parts.port
     except ValueError as exc:
         raise ImproperlyConfigured(f"{setting}={shown!r}: the host or port is wrong ({exc}).") from exc
+
+
+def _check_several(several: Sequence[str], setting: str, strategy: Strategy | None) -> None:
+    """Raise ImproperlyConfigured for several servers that cannot stand in for each other, or in no such order."""
+    if len(several) == 1:
+        return
+    rotation = Rotation(several, strategy)
+    if len(set(several)) < len(several):
+        raise ImproperlyConfigured(f"{setting} names a server twice: {_shown(several)}. Name each once.")
+    rotation.after(0)
+    if any(DRIVERS[scheme_of(url)] == MEMORY for url in several):
+        raise ImproperlyConfigured(
+            f"{setting} names several servers, and memory:// is one of them: {_shown(several)}. A store in this process's "
+            "memory cannot go away, nor can it stand in for one that other processes use. Use sqlite:// or redis:// URLs."
+        )
+
+
+def _shown(several: Sequence[str]) -> str:
+    return ", ".join(map(redact_url, several))
+
+
+def _first_that_answers(several: Sequence[str], open_broker: Callable[[int], Broker]) -> int:
+    for place, url in enumerate(several):
+        try:
+            with contextlib.closing(open_broker(place)) as broker:
+                broker.leases()
+        except OperationalError as exc:
+            logger.warning("The broker %s cannot be reached: %s", redact_url(url), exc)
+        else:
+            if place:
+                logger.warning("Using the broker %s", redact_url(url))
+            return place
+    return 0
 
 
 def _unknown(scheme: str, setting: str, shown: str) -> str:

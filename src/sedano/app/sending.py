@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sedano.contracts.broker import Broker, QueueSpec
 from sedano.contracts.settlement import Outgoing
@@ -18,6 +18,9 @@ from sedano.exceptions import BrokerUnavailable, OperationalError, SoftTimeLimit
 from sedano.log import get_logger
 from sedano.result.forking import on_fork
 from sedano.rules.retry import publish_intervals
+
+if TYPE_CHECKING:
+    from sedano.app.detour import Detour
 
 logger = get_logger(__name__)
 
@@ -46,11 +49,17 @@ class Waiting:
 
 
 class Sender:
-    """One connection for publishing per process, shared by all threads; opened on first use and again after a fork."""
+    """One connection for publishing per process, shared by all threads; opened on first use and again after a fork.
 
-    def __init__(self, open_broker: Callable[[], Broker], on_open: Callable[[], None] | None = None) -> None:
+    `detour` knows of other servers: what `open_broker` opens is its choice.
+    """
+
+    def __init__(
+        self, open_broker: Callable[[], Broker], on_open: Callable[[], None] | None = None, detour: Detour | None = None
+    ) -> None:
         self._open_broker = open_broker
         self._on_open = on_open
+        self._detour = detour
         self._waiting: deque[Waiting] = deque()
         self._lock = threading.Lock()
         self._broker: Broker | None = None
@@ -132,18 +141,48 @@ class Sender:
                 item.done = True
 
     def _send(self, batch: list[Waiting]) -> None:
-        broker = self._connection()
+        broker = self._ready(batch)
         messages = batch[0].messages if len(batch) == 1 else [message for item in batch for message in item.messages]
         try:
-            self._declare(broker, batch)
             reach("sender.publish.before")
             broker.publish(messages)
             reach("sender.publish.after")
         except BaseException as exc:
-            if isinstance(exc, BrokerUnavailable | SoftTimeLimitExceeded) or not isinstance(exc, Exception):
-                self._is_broken = True
-                self._forget_declared()
+            self._note(exc)
             raise
+
+    def _ready(self, batch: list[Waiting]) -> Broker:
+        """A connection on which the batch's queues are declared: nothing is sent yet, so that another server may be taken."""
+        detour = self._detour
+        if detour is not None and detour.is_away and detour.is_over([spec for item in batch for spec in item.declare]):
+            self._leave()
+        moves = 0
+        while True:
+            try:
+                broker = self._connection()
+                self._declare(broker, batch)
+            except BaseException as exc:
+                self._note(exc)
+                if detour is None or moves >= detour.others or not isinstance(exc, BrokerUnavailable):
+                    raise
+                self._leave()
+                detour.move(exc)
+                moves += 1
+            else:
+                return broker
+
+    def _note(self, exc: BaseException) -> None:
+        if isinstance(exc, BrokerUnavailable | SoftTimeLimitExceeded) or not isinstance(exc, Exception):
+            self._is_broken = True
+            self._forget_declared()
+
+    def _leave(self) -> None:
+        """Let go of this server's connection; the next use opens another one."""
+        broker, self._broker = self._broker, None
+        self._is_broken = False
+        self._forget_declared()
+        if broker is not None:
+            broker.close()
 
     def _connection(self) -> Broker:
         if self._broker is None:
@@ -180,10 +219,7 @@ class Sender:
     def close(self) -> None:
         """Close the connection; the next publish opens a new one."""
         with self._lock:
-            broker, self._broker = self._broker, None
-            self._forget_declared()
-        if broker is not None:
-            broker.close()
+            self._leave()
 
     def _forget(self) -> Any:
         """In a forked child: the connection and the lock are the parent's."""

@@ -1,17 +1,13 @@
-"""URLs of stores out of settings: one of several, built from parts, completed by parts. Nothing is opened or looked up."""
+"""URLs of stores out of settings: one or several, built from parts, completed by parts. Nothing is opened or looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
 from sedano.exceptions import UnknownStore
-from sedano.log import get_logger, redact_url
-
-logger = get_logger(__name__)
 
 RESULTS_OFF = ("disabled", "disabled://")
 # Schemes of one server behind a host: what their URL leaves out may be given by settings of its own.
@@ -28,22 +24,21 @@ class Parts(msgspec.Struct, frozen=True):
     path: str | int | None = None  # the virtual host, or the number of the database
 
 
-def broker_url(conf: Any, setting: str) -> str | None:
-    """The URL of `broker_read_url` or `broker_write_url`, which mean `broker_url` where they are unset; None for no broker.
+def broker_urls(conf: Any, setting: str) -> tuple[str, ...]:
+    """The URLs of `broker_read_url` or `broker_write_url`, which mean `broker_url` where they are unset; none for no broker.
 
     `conf` is `app.conf`.
     """
-    url, host, transport = first_url(conf[setting], setting), conf.broker_host, conf.broker_transport
-    if url is None and host and "://" in host:
-        url = host
-    elif url is None and (transport or host):
+    urls, host, transport = list(conf.typed(setting) or ()), conf.broker_host, conf.broker_transport
+    if not urls and host and "://" in host:
+        urls = [host]
+    elif not urls and (transport or host):
         scheme = transport or "amqp"
         default = "localhost" if scheme in _ONE_SERVER else ""
-        url = f"{scheme}://{host or default}"
-    if url is None:
-        return None
+        urls = [f"{scheme}://{host or default}"]
     port, path = conf.typed("broker_port"), conf.broker_vhost
-    return completed(url, Parts(port=port, user=conf.broker_user, password=conf.broker_password, path=path))
+    parts = Parts(port=port, user=conf.broker_user, password=conf.broker_password, path=path)
+    return tuple(completed(url, parts) for url in urls)
 
 
 def results_url(conf: Any, *, embedded: str | None) -> str | None:
@@ -80,17 +75,3 @@ def completed(url: str, parts: Parts) -> str:
     where = f"[{host}]" if ":" in host else host
     path = given.path if given.path.strip("/") or parts.path is None else f"/{str(parts.path).removeprefix('/')}"
     return urlunsplit((given.scheme, f"{login}{where}{f':{port}' if port else ''}", path, given.query, given.fragment))
-
-
-def first_url(value: str | Sequence[str] | None, setting: str) -> str | None:
-    """The URL of a setting that may hold several (a list, or joined by `;`): the first, with a warning about the rest."""
-    if not value:
-        return None
-    if isinstance(value, str) and value.startswith("sentinel://"):
-        return value
-    urls = [part.strip() for part in value.split(";")] if isinstance(value, str) else list(value)
-    if len(urls) > 1:
-        logger.warning(
-            "%s names %d URLs; failover is not built yet, only the first is used: %s", setting, len(urls), redact_url(urls[0])
-        )
-    return urls[0] or None

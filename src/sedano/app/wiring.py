@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from sedano.app.connect import Stores, stores_of
+from sedano.app.detour import Detour
 from sedano.app.sending import Sender
 from sedano.app.terms import SendingTerms, result_terms, sending_terms
 from sedano.log import get_logger
@@ -29,7 +30,8 @@ class Wiring:
         self._stores: tuple[int, Stores] | None = None
         self._backend: Backend | DisabledBackend | None = None
         self._ids = threading.local()
-        self.sender = Sender(lambda: self.stores.open_broker(write=True), self._show_store)
+        detour = Detour(lambda: self.stores)
+        self.sender = Sender(detour.open, self._show_store, detour)
         on_fork(self, Wiring._renew)
 
     @property

@@ -25,8 +25,12 @@ class DepthProbe:
 
     def __init__(self, link: StoreLink, queues: Sequence[str], tell: Callable[[int], None]) -> None:
         self._link, self._queues, self._tell = link, queues, tell
-        self._asked = False
+        self._asked = self._moves = False
         self.rounds = Rounds("sedano-autoscale", self._round, link.close)
+
+    def move(self) -> None:
+        """Count on the server that the node uses now. From any thread."""
+        self._moves = True
 
     def ask(self) -> None:
         self._asked = True
@@ -35,6 +39,9 @@ class DepthProbe:
     def _round(self) -> float | None:
         if not self._asked:
             return None
+        if self._moves:
+            self._moves = False
+            self._link.close()
         try:
             ready = sum(depth.ready for depth in self._link.broker().depth(self._queues))
             self._link.worked()

@@ -25,7 +25,7 @@ from sedano.rules.promotion import look_again_in
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
 from sedano.worker.rounds import Rounds, Schedule
-from sedano.worker.table import Phase, SharedTable
+from sedano.worker.table import Phase
 
 _logger = logging.getLogger("celery.worker")
 _consumer = logging.getLogger("celery.worker.consumer.connection")
@@ -75,14 +75,13 @@ class Keeper:
     def __init__(
         self,
         terms: KeeperTerms,
-        table: SharedTable,
         book: LeaseBook,
         link: StoreLink,
         open_results: Callable[[], Results | None],
         open_coordination: Callable[[], Coordination],
         ears: KeeperEars,
     ) -> None:
-        self._terms, self._table, self._book, self._link, self._ears = terms, table, book, link, ears
+        self._terms, self._book, self._link, self._ears = terms, book, link, ears
         self._open_results, self._open_coordination = open_results, open_coordination
         self._results: Results | None = None
         self._coordination: Coordination | None = None
@@ -104,12 +103,48 @@ class Keeper:
         self._known_connection = False
         self._revision = 0
         self._hands_back = False
+        self._serves = True
+        self._has_estates: Callable[[], bool] = lambda: False
         self.rounds = Rounds("sedano-keeper", self._round, self._end)
 
-    def _round(self) -> float:
+    # -- the node's server, or one that it has left -------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """This is the node's server now. From any thread."""
+        self._serves, self._link.loud, self._retry_at, self._known_connection = True, True, 0.0, False
+        self.rounds.wake()
+
+    def leave(self, has_estates: Callable[[], bool]) -> None:
+        """The node uses another server: all that is left to do here is to keep the leases for as long as somebody holds calls
+        under them, or `has_estates`, and settles them when the server is back. From any thread."""
+        self._has_estates = has_estates
+        self._serves, self._link.loud = False, False
+        self.rounds.wake()
+
+    @property
+    def serves(self) -> bool:
+        return self._serves
+
+    def _guard(self) -> float | None:
+        if not (self._book.kept() or self._has_estates()):
+            self._close_others()
+            self._link.close()
+            return None
+        try:
+            self._renew()
+            self._link.worked()
+        except OperationalError as exc:
+            wait = self._link.broke(exc, longest_s=self._beat_s)
+            self._retry_at = time.monotonic() + wait
+            return wait
+        return self._beat_s
+
+    def _round(self) -> float | None:
         wait = self._retry_at - time.monotonic()
         if wait > 0:
             return wait  # woken while the broker is away: it is asked again when that was announced
+        if not self._serves:
+            return self._guard()
         try:
             self._work()
             self._link.worked()
@@ -118,7 +153,8 @@ class Keeper:
             self._close_others()
             wait = self._link.broke(exc, longest_s=self._beat_s)
             self._retry_at = time.monotonic() + wait
-            self._ears.tried(self._link.tries)
+            if self._serves:
+                self._ears.tried(self._link.tries)
             return wait
         return self._schedule.seconds_left()
 
@@ -153,7 +189,7 @@ class Keeper:
         return time.monotonic() - self.renewed_at >= self._beat_s
 
     def _works(self) -> bool:
-        return any(row.phase is Phase.BUSY for row in self._table)
+        return any(row.phase is Phase.BUSY for row in self._book.rows())
 
     def _pace_s(self) -> float:
         if self._works():
@@ -197,7 +233,7 @@ class Keeper:
 
     def _note_hints(self) -> None:
         """Slots write down when the first of the calls that they delayed is due."""
-        for row in self._table:
+        for row in self._book.rows():
             due = row.next_due
             if due:
                 row.next_due = 0.0  # a hint that is written this very moment is lost: the slow look finds its call

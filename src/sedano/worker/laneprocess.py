@@ -32,8 +32,7 @@ def make_crew(pool: str, lanes: int, app: Any) -> ServingCrew:
 
 def run_lanes(ctx: SlotContext, pool: str) -> int:
     """Run calls until the supervisor says stop; the process's exit code."""
-    row, board = ctx.table.row(ctx.index), ctx.table.board
-    assert board is not None
+    row, board = ctx.table.row(ctx.index), ctx.table.boards[ctx.index]
     row.phase = Phase.STARTING
     row.pid = os.getpid()
     os.set_blocking(ctx.wake_fd, False)

@@ -50,7 +50,7 @@ from sedano.worker.memory import MemoryLimit
 from sedano.worker.openchords import OpenChords
 from sedano.worker.perform import Performer
 from sedano.worker.revocations import Revocations
-from sedano.worker.row import Row
+from sedano.worker.row import LEAVE, Row
 from sedano.worker.rowview import Phase
 from sedano.worker.separate import SeparateResults
 from sedano.worker.settle import Settler
@@ -73,7 +73,8 @@ class LaneOwner:
         self._ctx, self._board, self._crew = ctx, board, crew
         self._options, self._clock = options, options.clock
         self._row: Row = ctx.table.row(ctx.index)
-        self._stores = brisk(app.stores, options.lease_s)
+        self._row.server = ctx.table.server
+        self._stores = brisk(app.stores.at(self._row.server), options.lease_s)
         self._broker = self._stores.open_broker()
         self._capabilities = self._broker.capabilities
         self.settler = Settler(app, ctx.node, options)
@@ -85,7 +86,7 @@ class LaneOwner:
         for fd in self._bell:
             os.set_blocking(fd, False)
         self._turns = LaneTurns(
-            ctx, self._broker, self.settler, self._stash, redact_url(app.stores.broker_url),
+            ctx, self._broker, self.settler, self._stash, redact_url(self._stores.broker_url),
             app.conf.typed("broker_connection_max_retries") or None, self._bell[0],
         )  # fmt: skip
         self._intake = Intake(self.settler, ctx.node, options, self._was_successful)
@@ -486,7 +487,7 @@ class LaneOwner:
             self._asleep = False
             self._take_ended()
         self._take_ended()
-        if not self._turns.out:
+        if not self._turns.out or self._row.stop == LEAVE:
             return 0
         _logger.error("%s ends while its broker is away: the supervisor has what it could not settle", self._ctx.name)
         return 1

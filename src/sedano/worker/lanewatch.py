@@ -23,12 +23,13 @@ TICK_S = 0.25
 
 
 class LaneWatch:
-    """As `TableWatch`, for the one row of a table with a board."""
+    """As `TableWatch`, for a table with boards: one, and where the broker has several servers another, for the process that
+    follows while the calls of the first one end."""
 
     tick_s = TICK_S
 
-    def __init__(self, table: SharedTable, board: LaneBoard, pool: Pool) -> None:
-        self._table, self._board, self._pool = table, board, pool
+    def __init__(self, table: SharedTable, pool: Pool) -> None:
+        self._table, self._pool = table, pool
         self._killed: set[int] = set()
 
     def look(self, now: float) -> bool:
@@ -36,8 +37,9 @@ class LaneWatch:
         busy = self._is_busy()
         if busy:
             self._table.supervisor_watches = True
-            for k, serial in self._board.overdue(now - GRACE_S):
-                self._kill(k, serial)
+            for index, board in enumerate(self._table.boards):
+                for k, serial in board.overdue(now - GRACE_S):
+                    self._kill(index, board, k, serial)
             return True
         if self._table.supervisor_watches:
             self._table.supervisor_watches = False
@@ -47,28 +49,30 @@ class LaneWatch:
     def terminate(self, ids: Collection[str], signum: int) -> list[str]:
         """Have the running calls among `ids` end; the ids of those that were found running."""
         ended: list[str] = []
-        for k, serial, _ in self._board.running():
-            note = self._board.note(k, serial)
-            if note is None or note.task_id not in ids:
-                continue
-            ended.append(note.task_id)
-            _control.info("Terminating %s (%s)", lines.one_line(note.task_id), signum)
-            self._board.order(k, serial, Order.SOFT if signum == signal.SIGUSR1 else Order.END)
-        if ended:
-            self._pool.wake(0)
+        for index, board in enumerate(self._table.boards):
+            before = len(ended)
+            for k, serial, _ in board.running():
+                note = board.note(k, serial)
+                if note is None or note.task_id not in ids:
+                    continue
+                ended.append(note.task_id)
+                _control.info("Terminating %s (%s)", lines.one_line(note.task_id), signum)
+                board.order(k, serial, Order.SOFT if signum == signal.SIGUSR1 else Order.END)
+            if len(ended) > before:
+                self._pool.wake(index)
         return ended
 
     def _is_busy(self) -> bool:
         return any(row.phase in (Phase.BUSY, Phase.STOPPING) for row in self._table)
 
-    def _kill(self, k: int, serial: int) -> None:
-        pid = self._table.row(0).pid
-        note = self._board.note(k, serial)
+    def _kill(self, index: int, board: LaneBoard, k: int, serial: int) -> None:
+        pid = self._table.row(index).pid
+        note = board.note(k, serial)
         if note is None or pid in self._killed:
             return
         self._killed.add(pid)
-        self._board.condemn(k, serial, Cause.HARD_LIMIT)
+        board.condemn(k, serial, Cause.HARD_LIMIT)
         lines.handler_error(TimeLimitExceeded(note.hard_s))
         lines.hard_limit(task_id=note.task_id, name=note.task, seconds=note.hard_s or 0.0)
         _control.error("the pool process %d cannot end this call, which keeps it to itself: it is killed", pid)
-        self._pool.signal(0, signal.SIGKILL)
+        self._pool.signal(index, signal.SIGKILL)

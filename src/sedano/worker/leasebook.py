@@ -24,10 +24,12 @@ class KeptLease:
 
 
 class LeaseBook:
-    """Used by several threads."""
+    """The leases on one server, the one at the place `server` where there are several. Used by several threads."""
 
-    def __init__(self, table: SharedTable) -> None:
+    def __init__(self, table: SharedTable, server: int = 0) -> None:
         self._table = table
+        self.servers: frozenset[int] = frozenset({server})
+        """Places of this server: more than one when several URLs have turned out to lead to the same store."""
         self._own: dict[str, Lease] = {}
         self._estates: set[str] = set()
         self._lock = threading.Lock()
@@ -49,10 +51,14 @@ class LeaseBook:
         with self._lock:
             self._estates.discard(owner)
 
+    def rows(self) -> list[Row]:
+        """The rows of slots that work on this server, or did."""
+        return [row for row in self._table if row.server in self.servers]
+
     def kept(self) -> list[KeptLease]:
         """What is to be renewed now."""
         found: list[KeptLease] = []
-        for row in self._table:
+        for row in self.rows():
             owner, fence = row.owner, row.fence
             if owner and not row.lost and row.owner == owner:  # not in the middle of changing
                 found.append(KeptLease(Lease(owner, fence), row))
@@ -62,7 +68,7 @@ class LeaseBook:
 
     def ours(self) -> set[str]:
         """Names of all owners that this node looks after: a reaper must not judge them by their beats."""
-        names = {row.owner for row in self._table}
+        names = {row.owner for row in self.rows()}
         with self._lock:
             return names | self._own.keys() | self._estates
 

@@ -34,7 +34,7 @@ class StoreLink:
         self._open_broker, self._open_results, self._unstorable = open_broker, open_results, unstorable
         self._finisher = finisher
         self._url = url
-        self._warning, self._error = (logging.WARNING, logging.ERROR) if loud else (logging.DEBUG, logging.DEBUG)
+        self.loud = loud
         self._broker: Broker | None = None
         self._results: Results | None = None
         self._broken = False
@@ -69,12 +69,18 @@ class StoreLink:
         """Note and log that an operation failed; the seconds to wait before the next try, 0 when it just broke."""
         if self.works and self._has_worked:
             self._broken = True
-            _logger.log(self._warning, "%s (%r)", LOST, exc)
+            _logger.log(logging.WARNING if self.loud else logging.DEBUG, "%s (%r)", LOST, exc)
             return 0.0
         self._broken = True
         self.tries += 1
         wait = min(next(self._waits), longest_s)
-        _logger.log(self._error, CANNOT, self._url, exc, f"Trying again {humanize(wait)}... ({self.tries})")
+        _logger.log(
+            logging.ERROR if self.loud else logging.DEBUG,
+            CANNOT,
+            self._url,
+            exc,
+            f"Trying again {humanize(wait)}... ({self.tries})",
+        )
         return wait
 
     def settle(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
@@ -125,3 +131,4 @@ class StoreLink:
             if store is not None:
                 store.close()
         self._broker = self._results = None
+        self._broken = False

@@ -58,6 +58,7 @@ class NodeMailbox:
         self._waits = backoff()
         self._clock = 0
         self._has_listened = threading.Event()
+        self._moves = False
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
             "hello": self._hello,
             "ping": self._ping,
@@ -71,8 +72,17 @@ class NodeMailbox:
         """Whether it was open at least once: from then on what is sent to this node is heard, or its connection broke."""
         return self._has_listened.is_set()
 
+    def move(self) -> None:
+        """Listen on the server that the node uses now. From any thread."""
+        self._moves = True
+        self.rounds.wake()
+
     def _round(self) -> float:
         try:
+            if self._moves:
+                self._moves = False
+                self._close_stores()
+                self._waits = backoff()
             if self._bus is None:
                 self._bus = self._open_bus()
             if self._mailbox is None:

@@ -32,10 +32,19 @@ class Neighbours:
         self._open_broker, self._ask = open_broker, ask
         self._queues, self._tasks = list(queues), frozenset(tasks)
         self._broker: Broker | None = None
+        self._moves = False
         self.rounds = Rounds("sedano-neighbours", self._round, self._close)
+
+    def move(self) -> None:
+        """Look at the server that the node uses now. From any thread."""
+        self._moves = True
+        self.rounds.wake()
 
     def _round(self) -> float:
         try:
+            if self._moves:
+                self._moves = False
+                self._close()
             if self._broker is None:
                 self._broker = self._open_broker()
             return self._look(self._broker)

@@ -17,7 +17,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sedano import crashpoints, signals
+from sedano.app.connect import Stores
+from sedano.contracts import Broker
 from sedano.exceptions import ImproperlyConfigured, OperationalError
+from sedano.log import redact_url
+from sedano.rules.failover import Rotation
 from sedano.rules.scaling import Scaling
 from sedano.rules.shutdown import Event
 from sedano.settings.validation import Finding, require_valid
@@ -39,6 +43,8 @@ from sedano.worker.pools.processes import ProcessPool
 from sedano.worker.pools.solo import SoloPool
 from sedano.worker.reaper import Reaper
 from sedano.worker.respawn import RespawnOrder
+from sedano.worker.scout import LOOKS_PER_LEASE, Scout, ScoutEars
+from sedano.worker.servers import Server, Servers
 from sedano.worker.settle import Settler
 from sedano.worker.slotprocess import SlotMaker
 from sedano.worker.stopsignals import SignalPipe
@@ -175,7 +181,8 @@ class _Run:
 
     def __init__(self, worker: Worker, plan: NodePlan) -> None:
         self._worker, self._plan, self._app = worker, plan, worker.app
-        self._table = SharedTable.create(1, lanes=plan.lanes) if plan.lanes else SharedTable.create(plan.concurrency)
+        several = len(self._app.stores.broker_urls) > 1
+        self._table = SharedTable.create(1 + several, lanes=plan.lanes) if plan.lanes else SharedTable.create(plan.concurrency)
         self._notify = os.pipe()
         for fd in self._notify:
             os.set_blocking(fd, False)
@@ -212,12 +219,15 @@ class _Run:
 
     def _check_stores(self) -> None:
         """Raise ImproperlyConfigured for stores that no second try will open. One that is only away comes back by itself."""
-        with contextlib.suppress(OperationalError), contextlib.closing(self._stores.open_broker()) as broker:
-            if self._plan.pool != "solo" and not broker.capabilities.many_processes:
-                raise ImproperlyConfigured(
-                    f"{self._plan.url} lives in one process: its worker must be the pool solo (-P solo), beside the sender"
-                )
-            broker.leases()
+        for place in range(len(self._stores.broker_urls)):
+            stores = self._stores.at(place)
+            with contextlib.suppress(OperationalError), contextlib.closing(stores.open_broker()) as broker:
+                if self._plan.pool != "solo" and not broker.capabilities.many_processes:
+                    raise ImproperlyConfigured(
+                        f"{redact_url(stores.broker_url)} lives in one process: its worker must be the pool solo (-P solo), "
+                        "beside the sender"
+                    )
+                broker.leases()
         with contextlib.suppress(OperationalError):
             results = self._stores.open_results_if_on()
             if results is not None:
@@ -259,8 +269,8 @@ class _Run:
         pool.close_pipes()
         if pipe is not None:
             pipe.close()
-        threads = [supervisor.keeper.rounds, supervisor.reaper.rounds]
-        threads += [helper.rounds for helper in (self._mailbox, self._neighbours) if helper]
+        threads = [rounds for server in supervisor.servers.all() for rounds in (server.keeper.rounds, server.reaper.rounds)]
+        threads += [helper.rounds for helper in (self._mailbox, self._neighbours, self._scout) if helper]
         if not any(rounds.alive for rounds in threads):
             supervisor.close()
             self._table.close()
@@ -278,47 +288,64 @@ class _Run:
             return None
         return RespawnOrder(options.app_name, options.setting_changes(), self._plan.log)
 
-    def _link(self, *, loud: bool) -> StoreLink:
-        stores, plan = self._stores, self._plan
+    def _here(self) -> Stores:
+        """The stores with the server that the node uses now."""
+        return self._stores.at(self._table.server)
+
+    def _link(self, open_broker: Callable[[], Broker], url: str, *, loud: bool) -> StoreLink:
         settler = self._settler
         return StoreLink(
-            stores.open_broker,
-            stores.open_results_if_on,
+            open_broker,
+            self._stores.open_results_if_on,
             settler.unstorable_pending,
             settler.finisher,
-            url=plan.url,
+            url=url,
             loud=loud,
         )
 
+    def _server(self, place: int, supervisor: Supervisor) -> Server:
+        """What a node needs on one of its broker's servers; not started."""
+        plan, stores = self._plan, self._stores.at(place)
+        url = redact_url(stores.broker_url)
+        book = LeaseBook(self._table, place)
+        reaper = Reaper(self._link(stores.open_broker, url, loud=False), book, self._settler, plan.node, plan.slot.lease_s)
+        ears = KeeperEars(supervisor.connected, supervisor.follow_revokes, reaper.inherit, supervisor.tried)
+        terms = KeeperTerms(plan.node, plan.slot.queues, plan.specs, plan.slot.lease_s, url, frozenset(self._app.tasks))
+        link = self._link(stores.open_broker, url, loud=True)
+        keeper = Keeper(terms, book, link, stores.open_results_if_on, stores.open_coordination, ears)
+        return Server(place, url, book, keeper, reaper, hands_back=stores.speaks_celery)
+
     def _supervisor(self, pool: Any, pipe: SignalPipe | None) -> Supervisor:
         """The supervisor with its threads, which run from here on."""
-        plan, stores, worker = self._plan, self._stores, self._worker
+        plan, worker = self._plan, self._worker
         supervisor = Supervisor(plan, self._table, pool, self._hooks(), self._notify, pipe)
-        book = LeaseBook(self._table)
-        supervisor.reaper = Reaper(self._link(loud=False), book, self._settler, plan.node, plan.slot.lease_s)
-        ears = KeeperEars(supervisor.connected, supervisor.follow_revokes, supervisor.reaper.inherit, supervisor.tried)
-        terms = KeeperTerms(plan.node, plan.slot.queues, plan.specs, plan.slot.lease_s, plan.url, frozenset(self._app.tasks))
-        supervisor.keeper = Keeper(
-            terms, self._table, book, self._link(loud=True), stores.open_results_if_on, stores.open_coordination, ears
-        )
+        servers = supervisor.servers = Servers(self._table, lambda place: self._server(place, supervisor))
         self._probe = self._scale(supervisor) if plan.scaling is not None else None
         self._mailbox: NodeMailbox | None = None
         if plan.remote_control:
             hands = NodeHands(supervisor.terminate, lambda: supervisor.stop(Event.SHUTDOWN))
             accept, serializer = self._settler.message_terms.accept, self._app.conf.typed("task_serializer")
             self._mailbox = NodeMailbox(
-                plan.node, stores.open_bus, stores.open_coordination, hands, accept=accept, serializer=serializer
+                plan.node,
+                lambda: self._here().open_bus(),
+                lambda: self._here().open_coordination(),
+                hands,
+                accept=accept,
+                serializer=serializer,
             )
             supervisor.mailbox = self._mailbox
             self._mailbox.rounds.start()
         self._neighbours: Neighbours | None = None
         if plan.remote_control and plan.hand_back:
-            self._neighbours = Neighbours(stores.open_broker, self._app.control.broadcast, plan.slot.queues, self._app.tasks)
+            self._neighbours = Neighbours(
+                lambda: self._here().open_broker(), self._app.control.broadcast, plan.slot.queues, self._app.tasks
+            )
             self._neighbours.rounds.start()
         if worker.options.purge:
             self._purge()
-        supervisor.keeper.rounds.start()
-        supervisor.reaper.rounds.start()
+        servers.start()
+        self._scout = self._look_for_others(supervisor) if len(self._stores.broker_urls) > 1 else None
+        supervisor.followers = [helper for helper in (self._mailbox, self._neighbours, self._probe) if helper is not None]
         worker.supervisor = supervisor
         return supervisor
 
@@ -330,10 +357,22 @@ class _Run:
         def tell(waiting: int) -> None:
             supervisor.post(lambda: autoscale.heard(waiting))
 
-        probe = DepthProbe(self._link(loud=False), self._plan.slot.queues, tell)
+        link = self._link(lambda: self._here().open_broker(), self._plan.url, loud=False)
+        probe = DepthProbe(link, self._plan.slot.queues, tell)
         autoscale = supervisor.autoscale = Autoscale(self._table, Scaling(most, least, keepalive_s), probe.ask)
         probe.rounds.start()
         return probe
+
+    def _look_for_others(self, supervisor: Supervisor) -> Scout:
+        """The thread that finds another server, started."""
+        stores, servers = self._stores, supervisor.servers
+        rotation = Rotation(stores.broker_urls, stores.strategy)
+        ears = ScoutEars(lambda: servers.place, servers.owners, supervisor.found_server)
+        everywhere = [stores.at(place) for place in range(len(stores.broker_urls))]
+        every_s = self._plan.slot.lease_s / LOOKS_PER_LEASE
+        scout = supervisor.scout = Scout(everywhere, rotation, self._plan.specs, ears, every_s=every_s)
+        scout.rounds.start()
+        return scout
 
     def _hooks(self) -> NodeHooks:
         worker, plan = self._worker, self._plan
@@ -362,14 +401,20 @@ class _Run:
 
     def _goodbye(self, supervisor: Supervisor) -> None:
         """End the threads, the one that others need last, and tell the hooks."""
-        for helper in (self._mailbox, self._neighbours, self._probe):
+        helpers = (self._mailbox, self._neighbours, self._probe, self._scout)
+        for helper in helpers:
             if helper is not None:
                 helper.rounds.stop()
-        supervisor.reaper.rounds.stop()
-        supervisor.reaper.rounds.join(_GOODBYE_S)
-        supervisor.keeper.finish(hand_back=self._plan.hand_back)
-        supervisor.keeper.rounds.join(_GOODBYE_S)
-        for helper in (self._mailbox, self._neighbours, self._probe):
+        servers = supervisor.servers.all()
+        for server in servers:
+            server.reaper.rounds.stop()
+        for server in servers:
+            server.reaper.rounds.join(_GOODBYE_S)
+        for server in servers:
+            server.keeper.finish(hand_back=server.hands_back and server is supervisor.servers.current)
+        for server in servers:
+            server.keeper.rounds.join(_GOODBYE_S)
+        for helper in helpers:
             if helper is not None:
                 helper.rounds.join(_GOODBYE_S)
         signals.worker_shutdown.send(self._worker)

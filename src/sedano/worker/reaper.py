@@ -80,6 +80,9 @@ class Reaper:
         self._returns: deque[_GiveBack] = deque()
         self._lease: Lease | None = None
         self._busy = False
+        self._heir: Reaper | None = None
+        self.rests = False
+        """Its server is not the node's any more: with nothing left to settle it keeps neither lease nor connection."""
         self.rounds = Rounds("sedano-reaper", self._round, self._end)
 
     # -- from other threads -------------------------------------------------------------------------------------------
@@ -106,6 +109,16 @@ class Reaper:
         self._returns.append(_GiveBack(lease, tuple(unbegin), release_all))
         self.rounds.wake()
 
+    def hand_over(self, heir: Reaper) -> None:
+        """Have `heir`, which reaches the same store on another way, settle what is left, and this one rest."""
+        self._heir, self.rests = heir, True
+        self.rounds.wake()
+
+    @property
+    def works(self) -> bool:
+        """Whether its store answered when it was last asked."""
+        return self._link.works
+
     @property
     def idle(self) -> bool:
         """Nothing is left to settle or to give back."""
@@ -116,13 +129,43 @@ class Reaper:
     def _round(self) -> float | None:
         self._busy = True
         try:
-            self._work()
-            self._link.worked()
+            if self._heir is not None:
+                self._bequeath(self._heir)
+            elif self._estates or self._returns or not self.rests:
+                self._work()
+                self._link.worked()
+            if self.rests:
+                self._go_to_rest()
         except OperationalError as exc:
             return self._link.broke(exc)
         finally:
             self._busy = False
         return None
+
+    def _bequeath(self, heir: Reaper) -> None:
+        if self._lease is not None:
+            self._book.drop(self._lease.owner)
+            record = LeaseRecord(self._lease.owner, self._node, self._lease.fence, 0)
+            self._estates.append(_Estate([self._lease.owner], [(record, True)], None))
+            self._lease = None
+        for estate in self._estates:
+            for owner in estate.owners:
+                heir._book.note_estate(owner)
+                self._book.close_estate(owner)
+        heir._estates.extend(self._estates)
+        heir._returns.extend(self._returns)
+        self._estates.clear()
+        self._returns.clear()
+        self._heir = None
+        heir.rounds.wake()
+
+    def _go_to_rest(self) -> None:
+        if self._lease is not None and not (self._estates or self._returns):
+            self._link.broker().retire(self._lease)
+            self._book.drop(self._lease.owner)
+            self._lease = None
+            _logger.info("what was left on the broker's server before is settled")
+        self._link.close()
 
     def _work(self) -> None:
         while self._returns:

@@ -23,6 +23,7 @@ _INDEX_AT = _STATUS_AT + MAX_WINDOW
 _DATA_AT = _INDEX_AT + 8 * MAX_WINDOW
 _LOCK_PATIENCE_S = 0.1  # a stopped (SIGSTOP) slot may hold its lock for ever: the supervisor must not wait for it
 _SHORT = 200
+LEAVE = 2  # `stop`: the node goes on with another server
 
 # What is on the way of every call reads the words of the header by their places: a descriptor costs as much as the rest.
 _PROCESSED, _LOST, _STOP, _CURRENT, _STARTED_AT, _USED, _CONDEMNED, _WISH, _INTENT = 3, 9, 10, 18, 19, 21, 22, 24, 25
@@ -79,10 +80,11 @@ class Row:
     retried = IntField(6)
     turned_at = FloatField(12)  # when the store last answered a turn or a probe: monotonic, 0 = never
     stash = IntField(13)  # how many deliveries the slot holds reserved besides its window
+    server = IntField(14)  # which of several broker servers the slot works on, for as long as it lives
     # written by the supervisor and its keeper
     renewed_at = FloatField(8)  # the slot writes it too, when it registers
     lost = FlagField(_LOST)  # a renew was refused: the lease is somebody else's
-    stop = IntField(_STOP)  # 1: finish the running call, hand back the rest, exit 0
+    stop = IntField(_STOP)  # 1: finish the running call, hand back the rest, exit 0; LEAVE: and wait for no broker to do so
     terminate = FlagField(11)  # the next SIGTERM is meant for the running call: die of it
     # the window; read through `snapshot` and `running`
     window = IntField(16)
@@ -266,7 +268,7 @@ class Row:
             current = self._current if self._current < len(notes) else -1
             return RowView(
                 self.index, self.owner, self.fence, self.pid, self.phase, self.window, notes, statuses, current,
-                self.started_at, settlements, self.condemned,
+                self.started_at, settlements, self.condemned, server=self.server,
             )  # fmt: skip
 
     def take_back(self, window: int | None = None) -> list[CallNote]:

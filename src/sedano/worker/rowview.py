@@ -55,7 +55,8 @@ class CallNote(msgspec.Struct, frozen=True, array_like=True):
 class RowView:
     """A row at one moment. `current` is the index of the call that was started last, -1 for none; it is running when its
     status is STARTED. `settlements` maps tags of FINISHED calls to their encoded settlements. Where many calls run at once,
-    `causes` says for which of them the process was ended."""
+    `causes` says for which of them the process was ended. `server` is the
+    place of the broker's server that its lease is kept by."""
 
     index: int
     owner: str
@@ -70,6 +71,7 @@ class RowView:
     settlements: dict[str, bytes] = field(default_factory=dict)
     condemned: Cause = Cause.NONE
     causes: dict[str, Cause] = field(default_factory=dict)
+    server: int = 0
 
     @property
     def running(self) -> CallNote | None:

@@ -43,7 +43,7 @@ from sedano.worker.memory import MemoryLimit
 from sedano.worker.openchords import OpenChords
 from sedano.worker.perform import Performer, UserCode
 from sedano.worker.revocations import Revocations
-from sedano.worker.row import Row
+from sedano.worker.row import LEAVE, Row
 from sedano.worker.rowview import Phase
 from sedano.worker.separate import SeparateResults
 from sedano.worker.settle import Settler
@@ -88,7 +88,8 @@ class Slot:
         self._options = options
         self._clock = options.clock
         self._row: Row = ctx.table.row(ctx.index)
-        self._stores = brisk(app.stores, options.lease_s)
+        self._row.server = ctx.table.server
+        self._stores = brisk(app.stores.at(self._row.server), options.lease_s)
         self._broker = self._stores.open_broker()
         self._capabilities = self._broker.capabilities
         self._settler = Settler(app, ctx.node, options)
@@ -97,7 +98,7 @@ class Slot:
         self._times = RunTimes()
         self._stash = Stash(self._times, options.window_s)
         self._turns = Turns(
-            ctx, self._broker, self._settler, self._stash, redact_url(app.stores.broker_url),
+            ctx, self._broker, self._settler, self._stash, redact_url(self._stores.broker_url),
             app.conf.typed("broker_connection_max_retries") or None,
         )  # fmt: skip
         self._intake = Intake(self._settler, ctx.node, options, self._was_successful)
@@ -123,7 +124,7 @@ class Slot:
                     self._register()
             self._leave()
         except GivenUp:
-            if not self._turns.out:
+            if not self._turns.out or self._row.stop == LEAVE:
                 return 0
             _logger.error("slot %s ends while its broker is away: the supervisor has what it could not settle", self._ctx.name)
             return 1

@@ -18,13 +18,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 from sedano import crashpoints
 from sedano.contracts import Lease, Revoke
 from sedano.rules.shutdown import Action, Event, Phase, step
 from sedano.worker.autoscale import Autoscale
 from sedano.worker.health import LOOK_EVERY_S, WEDGED_S, Health
-from sedano.worker.keeper import BEATS_WHEN_IDLE, Keeper
+from sedano.worker.keeper import BEATS_WHEN_IDLE
 from sedano.worker.lanewatch import LaneWatch
 from sedano.worker.lines import one_line
 from sedano.worker.mailbox import NodeMailbox
@@ -32,11 +33,13 @@ from sedano.worker.oom import OomKills, describe_loss
 from sedano.worker.plan import NodePlan
 from sedano.worker.pools.events import Pool, PoolBroken, SlotBorn, SlotDead
 from sedano.worker.pools.processes import describe_exit
-from sedano.worker.reaper import Reaper, SlotDeath
+from sedano.worker.reaper import SlotDeath
 from sedano.worker.restart import Restarts
+from sedano.worker.scout import Scout
+from sedano.worker.servers import Servers
 from sedano.worker.slotprocess import DEADLY
 from sedano.worker.stopsignals import SignalPipe, signal_number, stop_events
-from sedano.worker.table import Cause, RowView, SharedTable
+from sedano.worker.table import LEAVE, Cause, RowView, SharedTable
 from sedano.worker.table import Phase as SlotPhase
 from sedano.worker.timelimits import TICK_S, TableWatch
 
@@ -58,6 +61,14 @@ class NodeHooks:
     ready: Callable[[], None]
     shutting_down: Callable[[str, str, int], None]
     say: Callable[[str], None]
+
+
+class Follower(Protocol):
+    """A thread that uses the node's server."""
+
+    def move(self) -> None:
+        """Use the one that is the node's now."""
+        ...
 
 
 class Supervisor:
@@ -98,11 +109,13 @@ class Supervisor:
         self._oom = OomKills()
         self._busy = False
         self.wants_restart = False  # SIGHUP: the owner is to start the program again
-        self.keeper: Keeper
-        self.reaper: Reaper
+        self._leaving: set[int] = set()  # rows whose slot is to end on the server that the node has left
+        self.servers: Servers
+        self.scout: Scout | None = None  # None: there is one server only
+        self.followers: list[Follower] = []  # threads besides that go along to another server
         self.mailbox: NodeMailbox | None = None  # None: this node hears no commands
         self.autoscale: Autoscale | None = None  # None: the pool keeps its size
-        self._lanes = LaneWatch(table, table.board, pool) if table.board is not None else None
+        self._lanes = LaneWatch(table, pool) if table.boards else None
         self._watch = self._lanes or TableWatch(table, pool, self._give_back, long_s=plan.slot.long_s)
 
     # -- from any thread ----------------------------------------------------------------------------------------------
@@ -153,6 +166,10 @@ class Supervisor:
     def tried(self, tries: int) -> None:
         self.post(lambda: self._note_tries(tries))
 
+    def found_server(self, place: int, is_same: bool) -> None:
+        """The node is to go on with the server at `place`."""
+        self.post(lambda: self._move(place, is_same=is_same))
+
     @property
     def is_ready(self) -> bool:
         """All slots work, and every connection that consumes was answered lately."""
@@ -162,7 +179,8 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the node until it has stopped; the exit code. The pool must be started, keeper and reaper running."""
-        for index in range(len(self._table) if self.autoscale is None else self.autoscale.at_start):
+        places = 1 if self._lanes is not None else len(self._table)  # a second process with lanes is for another server
+        for index in range(places if self.autoscale is None else self.autoscale.at_start):
             self._orders[index] = 0.0
         with self._selector as selector:
             selector.register(self._notify_read, selectors.EVENT_READ, self._hear_slots)
@@ -226,8 +244,9 @@ class Supervisor:
         except BlockingIOError:
             return
         # Only what slots say is of interest to the keeper: what it posts itself must not wake it again.
-        if heard.strip(b"p") and (self.keeper.is_late or any(row.next_due for row in self._table)):
-            self.keeper.rounds.wake()
+        keeper = self.servers.current.keeper
+        if heard.strip(b"p") and (keeper.is_late or any(row.next_due for row in self._table)):
+            keeper.rounds.wake()
 
     def _hear_signals(self) -> None:
         assert self._signals is not None
@@ -291,10 +310,12 @@ class Supervisor:
         self._alive.discard(event.index)
         self._executions.pop(event.index, None)
         row = self._table.row(event.index)
-        meant = row.condemned is not Cause.NONE or event.exitcode is None
+        meant = row.condemned is not Cause.NONE or event.exitcode is None or event.index in self._leaving
         self._bury(event)
+        self._leaving.discard(event.index)
         retired = self.autoscale is not None and self.autoscale.is_retired(event.index)
-        if self._phase is Phase.RUNNING and not retired:
+        is_followed = self._lanes is not None and bool(self._alive - self._leaving or self._orders)
+        if self._phase is Phase.RUNNING and not (retired or is_followed):
             now = time.monotonic()
             restarts = self._restarts[event.index]
             wait_s = restarts.wait_s(now, event.exitcode, row.window, meant=meant)
@@ -315,9 +336,12 @@ class Supervisor:
         how = "its status is unknown" if event.exitcode is None else describe_exit(event.exitcode)
         if event.exitcode and self._phase is not Phase.COLD:
             _pool_logger.error("Process %r pid:%d exited with %r", event.name, event.pid, how)
-        left_cleanly = event.exitcode == 0 and view.phase is SlotPhase.STOPPING  # it has retired its lease itself
+        # It has retired its lease itself; one that left a server behind may not have been able to.
+        left_cleanly = event.exitcode == 0 and view.phase is SlotPhase.STOPPING and event.index not in self._leaving
         if not left_cleanly:
-            self.reaper.bury(SlotDeath(view, how, cold=self._phase is Phase.COLD, more=self._more_of(event, view)))
+            self.servers.of(view.server).reaper.bury(
+                SlotDeath(view, how, cold=self._phase is Phase.COLD, more=self._more_of(event, view))
+            )
         self._table.reset(event.index)
         if self._phase is Phase.COLD:
             row.stop = 1  # a solo slot that was given up must not go on
@@ -338,7 +362,8 @@ class Supervisor:
         return more
 
     def _give_back(self, lease: Lease, tags: list[str], release_all: bool) -> None:
-        self.reaper.give_back(lease, tags, release_all=release_all)
+        place = next((row.server for row in self._table if row.owner == lease.owner), self.servers.place)
+        self.servers.of(place).reaper.give_back(lease, tags, release_all=release_all)
 
     def _terminate(self, ids: Collection[str], signum: int) -> list[str]:
         if self._lanes is not None:
@@ -367,15 +392,43 @@ class Supervisor:
     def _note_connection(self) -> None:
         self._connected = True
         self._away_since = None
+        if self.scout is not None:
+            self.scout.rest()
         if self.mailbox is not None:
             self.mailbox.rounds.wake()  # it need not wait for its next try, nor need the slots
         for index in self._alive:
             self._pool.wake(index)
 
+    def _move(self, place: int, *, is_same: bool) -> None:
+        """Go on with the server at `place`: slots end where they are, and others begin there."""
+        if self._phase is not Phase.RUNNING or place == self.servers.place:
+            return
+        left = self.servers.current
+        self.servers.move(place, is_same=is_same)
+        here = self.servers.current
+        _logger.warning(
+            "%s goes on with the broker %s, instead of %s: %s",
+            self._plan.node,
+            here.url,
+            left.url,
+            "it is the same store" if is_same else "what it holds of calls there is settled when that is back",
+        )
+        self._connected = False
+        self._away_since = None
+        for follower in self.followers:
+            follower.move()
+        for index in self._alive:
+            self._leaving.add(index)
+            self._table.row(index).stop = LEAVE
+            self._pool.wake(index)
+        if self._lanes is not None and not self._orders:
+            free = [index for index in range(len(self._table)) if index not in self._alive]
+            self._orders.update(dict.fromkeys(free[:1], 0.0))
+
     def _check_ready(self) -> None:
         if not self._connected or self._phase is not Phase.RUNNING:
             return
-        held = self._alive | self._orders.keys()
+        held = (self._alive | self._orders.keys()) - self._leaving
         if not all(self._table.row(index).phase in (SlotPhase.IDLE, SlotPhase.BUSY) for index in held):
             return
         now = time.monotonic()
@@ -389,7 +442,7 @@ class Supervisor:
         self._hooks.ready()
 
     def _check_health(self, now: float) -> None:
-        change = self._health.look(now, self._table, self.keeper.renewed_at)
+        change = self._health.look(now, self._table, self.servers.current.keeper.renewed_at)
         if change is not None:
             _logger.log(logging.WARNING if self._health.is_good else logging.ERROR, "%s", change)
         if self._phase is not Phase.RUNNING or not self._pool.ends_calls:
@@ -403,6 +456,10 @@ class Supervisor:
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
+        if self.scout is not None and tries:
+            self.scout.search()
+            if not self.scout.fruitless:
+                return
         patience_s = self._plan.connect_patience_s
         wanted = self._plan.connect_again if self._connected else self._plan.connect_at_start
         if not tries or (wanted and (patience_s is None or now - self._away_since < patience_s)):
@@ -433,10 +490,10 @@ class Supervisor:
         """All slots are gone; stop when what they left is settled, or cannot be for as long as others would wait."""
         if self._settle_until is None:
             self._settle_until = now + self._plan.slot.lease_s
-        if not self.reaper.idle:
-            if now < self._settle_until:
-                return
-            _logger.warning("the broker does not answer: what the slots left is settled by other nodes, or at the next start")
+        if not self.servers.idle and now < self._settle_until:
+            return
+        for url in self.servers.unsettled:
+            _logger.warning("%s does not answer: what the slots left is settled by other nodes, or at the next start", url)
         self._phase = step(self._phase, Event.DRAINED).phase
 
     def _drain(self) -> None:

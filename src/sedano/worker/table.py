@@ -27,10 +27,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sedano.worker.board import LaneBoard, board_bytes
-from sedano.worker.row import MAX_WINDOW, ROW_BYTES, Row
+from sedano.worker.row import LEAVE, MAX_WINDOW, ROW_BYTES, Row
 from sedano.worker.rowview import CallNote, CallStatus, Cause, Phase, RowView
 
-__all__ = ["MAX_WINDOW", "ROW_BYTES", "CallNote", "CallStatus", "Cause", "Phase", "Row", "RowView", "SharedTable"]
+__all__ = ["LEAVE", "MAX_WINDOW", "ROW_BYTES", "CallNote", "CallStatus", "Cause", "Phase", "Row", "RowView", "SharedTable"]
 
 _NODE_BYTES = 4096
 
@@ -38,7 +38,7 @@ _NODE_BYTES = 4096
 class SharedTable:
     """The rows of a node. `fd` keeps the memory and survives exec when it is passed on.
 
-    `board` stands behind the rows where one process runs many calls: then there is one row, and the board has `lanes` entries.
+    Where one process runs many calls, a board with `lanes` entries stands behind the rows for each of them.
     """
 
     def __init__(self, fd: int, slots: int, lanes: int = 0) -> None:
@@ -50,7 +50,11 @@ class SharedTable:
             at = _NODE_BYTES + i * ROW_BYTES
             self._rows.append(Row(self._view[at : at + ROW_BYTES], i, fd, at))
         behind = _NODE_BYTES + slots * ROW_BYTES
-        self.board = LaneBoard(self._view[behind : behind + board_bytes(lanes)], lanes) if lanes else None
+        size = board_bytes(lanes)
+        self.boards = tuple(
+            LaneBoard(self._view[behind + i * size : behind + (i + 1) * size], lanes) for i in range(slots if lanes else 0)
+        )
+        self._node = self._view[:16].cast("q")  # 0: whether the supervisor watches; 1: the server
 
     @classmethod
     def create(cls, slots: int, *, lanes: int = 0, path: str | None = None) -> SharedTable:
@@ -80,9 +84,9 @@ class SharedTable:
     def snapshot(self, i: int) -> RowView:
         """Row `i` at one moment, with all that ran in its process; of a board only when that process is dead."""
         view = self._rows[i].snapshot()
-        if self.board is None:
+        if not self.boards:
             return view
-        entries = self.board.entries()
+        entries = self.boards[i].entries()
         return replace(
             view,
             notes=tuple(entry.note for entry in entries),
@@ -94,8 +98,8 @@ class SharedTable:
     def reset(self, i: int) -> None:
         """Make row `i` empty, for the next process."""
         self._rows[i].reset()
-        if self.board is not None:
-            self.board.reset()
+        if self.boards:
+            self.boards[i].reset()
 
     def __len__(self) -> int:
         return self.slots
@@ -109,22 +113,32 @@ class SharedTable:
 
         A slot writes its phase before it asks; the supervisor takes this away before it looks at the phases once more.
         """
-        return self._memory[0] != 0
+        return self._node[0] != 0
 
     @supervisor_watches.setter
     def supervisor_watches(self, watches: bool) -> None:
-        self._memory[0] = 1 if watches else 0
+        self._node[0] = 1 if watches else 0
+
+    @property
+    def server(self) -> int:
+        """The place of the broker's server that the node uses, where there are several: slots that start begin there."""
+        return self._node[1]
+
+    @server.setter
+    def server(self, place: int) -> None:
+        self._node[1] = place
 
     def close(self) -> None:
         """Let go of the memory and the file; for tests and for the end of a supervisor."""
         for row in self._rows:
             row.release_memory()
-        if self.board is not None:
-            self.board.release_memory()
+        for board in self.boards:
+            board.release_memory()
+        self._node.release()
         self._view.release()
         self._memory.close()
         os.close(self.fd)
 
 
 def _size(slots: int, lanes: int) -> int:
-    return _NODE_BYTES + slots * ROW_BYTES + (board_bytes(lanes) if lanes else 0)
+    return _NODE_BYTES + slots * ROW_BYTES + (slots * board_bytes(lanes) if lanes else 0)

@@ -29,6 +29,7 @@ from sedano.rules.lease import may_begin
 from sedano.worker.context import SlotContext
 from sedano.worker.lines import one_line
 from sedano.worker.reconnect import Reconnection
+from sedano.worker.row import LEAVE
 from sedano.worker.settle import Settler
 from sedano.worker.stash import QueueOrder, Stash
 
@@ -270,6 +271,8 @@ class Turns:
         until = clock.monotonic() + self._ctx.options.lease_s
 
         def hopeless() -> bool:
+            if row.stop == LEAVE:  # the supervisor keeps what cannot be settled until this server is back
+                return True
             return row.stop != 0 and (not self.out or clock.monotonic() > until)
 
         while True:

@@ -38,7 +38,7 @@ class Bench:
             "node@test", ("q",), (QueueSpec("q", "q", "direct", "q"),), lease_s, "memory://", frozenset({"known"})
         )
         self.keeper = Keeper(
-            terms, self.table, self.book, link, self.results, lambda: memory.open_coordination(self.url, OpenOptions()), ears
+            terms, self.book, link, self.results, lambda: memory.open_coordination(self.url, OpenOptions()), ears
         )
 
     def open(self) -> Broker:

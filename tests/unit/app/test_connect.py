@@ -6,12 +6,13 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.apps import MakeApp
 
 from sedano import Celery
-from sedano.app import connect, home, urls
+from sedano.app import connect, home
 from sedano.app.connect import Stores
 from sedano.drivers import redis
 from sedano.exceptions import ImproperlyConfigured, UnknownStore
@@ -254,12 +255,42 @@ def test_given_a_thread_that_imports_a_driver_when_the_process_forks_then_the_ch
     assert done.returncode == 0, done.stderr
 
 
-def test_given_several_urls_then_the_first_is_used_with_a_warning(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
-    assert make_app(broker="memory://one;memory://two").stores.broker_url == "memory://one"
-    assert make_app(broker=["memory://three", "memory://four"]).stores.broker_url == "memory://three"
-    assert "failover" in caplog.text
+@pytest.mark.parametrize("broker", ["redis://one;redis://two", ["redis://one", "redis://two"], " redis://one ; redis://two;"])
+def test_given_several_urls_then_each_is_a_server_and_the_first_is_used(make_app: MakeApp, broker: Any) -> None:
+    stores = make_app(broker=broker).stores
+    assert stores.broker_urls == stores.write_urls == ("redis://one", "redis://two")
+    assert stores.broker_url == stores.at(0).broker_url == "redis://one"
+    assert stores.at(1).broker_url == stores.writing_at(1).write_url == "redis://two"
+
+
+def test_given_several_sentinels_then_they_are_one_server(make_app: MakeApp) -> None:
     sentinels = "sentinel://a:1;sentinel://b:2"
-    assert urls.first_url(sentinels, "broker_url") == sentinels
+    assert make_app(broker=sentinels).stores.broker_urls == (sentinels,)
+
+
+def test_given_several_urls_to_read_and_one_to_write_then_both_are_kept(make_app: MakeApp) -> None:
+    app = make_app(broker=None, broker_read_url="redis://a;redis://b", broker_write_url="redis://c")
+    assert (app.stores.broker_urls, app.stores.write_urls) == (("redis://a", "redis://b"), ("redis://c",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"broker": "memory://a;memory://b"}, "memory:// is one of them"),
+        ({"broker": "redis://u:hidden@a;redis://u:hidden@a"}, "names a server twice: redis://u:**@a, redis://u:**@a"),
+        ({"broker": "redis://a;redis://b", "broker_failover_strategy": "roundabout"}, "'roundabout' is not known"),
+        ({"broker": "redis://a;redis://b", "broker_failover_strategy": lambda _: ["redis://c"]}, "'redis://c', which is none"),
+        ({"broker": "redis://a;redis://b", "broker_failover_strategy": lambda _: []}, "gave no URL at all"),
+        ({"broker": "redis://a;amqp://b"}, "amqp:// comes with the rabbitmq driver"),
+    ],
+)
+def test_given_servers_that_cannot_stand_in_for_each_other_then_it_is_said(
+    make_app: MakeApp, settings: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as raised:
+        _ = make_app(**settings).stores
+    assert text in str(raised.value)
+    assert "hidden" not in str(raised.value)
 
 
 def test_given_the_parts_of_celery_2_then_they_make_a_url(make_app: MakeApp) -> None:

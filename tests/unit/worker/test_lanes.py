@@ -35,8 +35,7 @@ def note(number: int, hard_s: float | None = None) -> CallNote:
 
 
 def board_of(table: SharedTable) -> Any:
-    assert table.board is not None
-    return table.board
+    return table.boards[0]
 
 
 # -- the board ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ ROWS = (
         "broker_url",
         "string",
         None,
-        "Where calls are sent to and taken from; unset, the embedded store. In the environment `CELERY_BROKER_URL` wins.",
+        "Where calls are sent to and taken from; unset, the embedded store. Several: servers that stand in for each other. "
+        "In the environment `CELERY_BROKER_URL` wins.",
         old_names=("BROKER_URL",),
         form="urls",
     ),
@@ -86,10 +87,9 @@ ROWS = (
         "broker_failover_strategy",
         "string",
         None,
-        "In which order several broker URLs are tried.",
+        "In which order several broker URLs are tried: `round-robin` (unset), `shuffle`, or a function of the URLs.",
         old_names=("BROKER_FAILOVER_STRATEGY",),
         form="any",
-        effect="not yet: of several URLs the first is used",
     ),
     Option(
         "broker_heartbeat",
