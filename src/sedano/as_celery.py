@@ -54,6 +54,8 @@ CELERY: dict[str, str] = {
     "celery.utils": "sedano.compat.celery_utils",
     "celery.utils.dispatch": "sedano.signals",
     "celery.utils.log": "sedano.log",
+    "celery.worker": "sedano.compat.celery_worker",
+    "celery.worker.control": "sedano.compat.celery_worker",
 }
 
 KOMBU: dict[str, str] = {

@@ -37,6 +37,40 @@ def test_given_a_sedano_worker_when_celery_asks_for_the_status_then_it_is_online
     assert "1 node online." in done.stdout
 
 
+ANSWERS = [
+    ("control rate_limit calc.add 10/s", "OK", "        new rate limit set successfully\n"),
+    ("control rate_limit nosuch 10/s", "ERROR", "        unknown task\n"),
+    ("control time_limit calc.add 100 200", "OK", "        time limits set successfully\n"),
+    ("control pool_restart", "ERROR", "        ValueError('Pool restarts not enabled')\n"),
+    ("control autoscale 3 1", "ERROR", "        ValueError('Autoscale not enabled')\n"),
+    ("control add_consumer more", "OK", "        add consumer more\n"),
+    ("control cancel_consumer more", "OK", "        no longer consuming from more\n"),
+    ("control revoke --terminate --signal KILL nosuch", "OK", "        terminate: tasks unknown\n"),
+    ("control terminate SIGTERM nosuch", "OK", "        terminate: tasks unknown\n"),
+    ("control revoke_by_stamped_headers a=b", "OK", "        headers {'a': 'b'} flagged as revoked, but not terminated\n"),
+    ("inspect query_task nosuch", "OK", "    {}\n\n1 node online.\n"),
+    ("inspect active", "OK", "    - empty -\n\n1 node online.\n"),
+    ("status", "OK", "\n1 node online.\n"),
+]
+
+
+@pytest.mark.parametrize(("command", "how", "text"), ANSWERS)
+def test_given_a_celery_worker_when_our_command_asks_then_the_text_is_that_of_celerys(
+    to_celery: Pair, command: str, how: str, text: str
+) -> None:
+    word, *rest = command.split()
+    done = to_celery.command(word, "--timeout", "60", "--destination", to_celery.name, *rest)
+    assert done.stdout == f"->  {to_celery.name}: {how}\n{text}", done.stderr
+    assert done.returncode == 0
+
+
+def test_given_a_celery_worker_when_our_command_asks_for_stats_then_they_are_shown_as_json(to_celery: Pair) -> None:
+    done = to_celery.command("inspect", "--timeout", "60", "--destination", to_celery.name, "stats")
+    head, _, body = done.stdout.partition("\n")
+    assert head == f"->  {to_celery.name}: OK"
+    assert json.loads(body.partition("\n\n")[0])["pool"]["max-concurrency"] >= 1
+
+
 def test_given_a_task_when_called_by_command_then_its_result_is_shown_by_command(pair: Pair) -> None:
     called = pair.command("call", "calc.add", "--args", "[2, 3]")
     assert called.returncode == 0, called.stderr

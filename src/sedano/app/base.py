@@ -19,10 +19,10 @@ from sedano.app.bulk import SendsMany
 from sedano.app.configured import Configured, own_signal
 from sedano.app.connect import Stores, preload
 from sedano.app.context import worker_call
-from sedano.app.control import Control, LamportClock
 from sedano.app.defining import BoundDecorator, Decorator
 from sedano.app.finding import symbol_by_name
 from sedano.app.home import module_file_of_caller
+from sedano.app.lamport import LamportClock
 from sedano.app.registry import TaskRegistry
 from sedano.app.sending import Sender
 from sedano.app.task import Task
@@ -258,6 +258,8 @@ class Celery(Configured, SendsMany, SendsWorkflows):
 
     @cached_property
     def control(self) -> Any:
+        from sedano.app.control import Control  # noqa: PLC0415 - most programs that send calls never ask for it
+
         return (symbol_by_name(self.given["control"]) or Control)(self)
 
     def select_queues(self, queues: Any = None) -> None:

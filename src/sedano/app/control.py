@@ -1,13 +1,14 @@
-"""`app.control`: ask and tell the nodes. So far `ping`, `revoke`, `terminate` and `inspect().ping()`."""
+"""`app.control`: tell the nodes what to do, and collect what they answer. Questions stand in `inspecting.py`."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from sedano.app import inspecting
+from sedano.app.inspecting import Inspect, flatten_reply
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts.coordination import Revoke
 from sedano.exceptions import UnreadableMessage
@@ -17,30 +18,20 @@ from sedano.protocol.ids import new_id
 if TYPE_CHECKING:
     from sedano.app.base import Celery
 
+__all__ = ["Control", "Inspect", "flatten_reply", "signal_name"]
+
 _DEFAULT_TIMEOUT_S = 1.0
 _KEEP_REVOKED_S = 10800.0
 
 
-class LamportClock:
-    """A logical clock: `forward` for what one does, `adjust` for what one hears."""
-
-    def __init__(self, value: int = 0) -> None:
-        self.value = value
-        self._lock = threading.Lock()
-
-    def forward(self) -> int:
-        with self._lock:
-            self.value += 1
-            return self.value
-
-    def adjust(self, other: int) -> int:
-        with self._lock:
-            self.value = max(self.value, other) + 1
-            return self.value
-
-
 class Control:
-    """Broadcasts commands to nodes and collects what they answer."""
+    """Broadcasts commands to nodes and collects what they answer.
+
+    Every command takes `destination` (node names) and passes `reply`, `timeout`, `limit`, `callback`, `pattern` and `matcher`
+    on to `broadcast`: with `reply=True` it returns [{node: answer}, ...], else None.
+    """
+
+    Inspect = inspecting.Inspect
 
     def __init__(self, app: Celery) -> None:
         self.app = app
@@ -55,27 +46,45 @@ class Control:
         timeout: float | None = _DEFAULT_TIMEOUT_S,
         limit: int | None = None,
         callback: Any = None,
+        channel: Any = None,
         pattern: str | None = None,
         matcher: str | None = None,
         **extra: Any,
     ) -> list[dict[str, Any]] | None:
-        """Send `command`; with `reply`, wait up to `timeout` seconds (or for all of `destination`) for `{node: answer}`s."""
-        del connection
-        nodes = [destination] if isinstance(destination, str) else list(destination) if destination is not None else None
+        """Send `command`; with `reply`, collect [{node: answer}, ...].
+
+        It waits up to `timeout` seconds, and no longer than until `limit` nodes, all of `destination`, or all that heard the
+        command have answered. Raises ValueError for a destination that is no list of names.
+        """
+        del connection, channel
+        nodes = _node_names(destination)
+        values = {**(arguments or {}), **extra}
         wait_s = _DEFAULT_TIMEOUT_S if timeout is None else timeout
         with closing(self.app.stores.open_bus()) as bus:
             if not reply:
-                bus.broadcast(self._request(command, {**(arguments or {}), **extra}, nodes, pattern, matcher, None, wait_s))
+                bus.broadcast(self._request(command, values, nodes, pattern, matcher, None, wait_s))
                 return None
             oid = new_id()
             with closing(bus.open_replies(oid)) as mailbox:
-                bus.broadcast(self._request(command, {**(arguments or {}), **extra}, nodes, pattern, matcher, oid, wait_s))
-                wanted = limit if limit is not None else len(nodes) if nodes is not None else None
+                heard = bus.broadcast(self._request(command, values, nodes, pattern, matcher, oid, wait_s))
+                wanted = limit
+                if wanted is None and nodes:
+                    wanted = len(nodes)
+                elif wanted is None and not pattern:
+                    wanted = heard
                 return self._collect(mailbox, wait_s, wanted, callback)
+
+    # -- questions ----------------------------------------------------------------------------------------------------
 
     def ping(self, destination: Any = None, timeout: float = _DEFAULT_TIMEOUT_S, **kwargs: Any) -> list[dict[str, Any]]:
         """[{node: {"ok": "pong"}}] of those that answer in time."""
         return self.broadcast("ping", reply=True, destination=destination, timeout=timeout, **kwargs) or []
+
+    def inspect(self, destination: Any = None, timeout: float = _DEFAULT_TIMEOUT_S, **kwargs: Any) -> inspecting.Inspect:
+        """Questions to the nodes of `destination`, or to all."""
+        return self.Inspect(destination, timeout, app=self.app, **kwargs)
+
+    # -- calls --------------------------------------------------------------------------------------------------------
 
     def revoke(
         self,
@@ -102,6 +111,13 @@ class Control:
         """`revoke` with `terminate=True`."""
         return self.revoke(task_id, destination=destination, terminate=True, signal=signal, **kwargs)
 
+    def revoke_by_stamped_headers(
+        self, headers: Mapping[str, Any], destination: Any = None, terminate: bool = False, signal: Any = None, **kwargs: Any
+    ) -> Any:
+        """`revoke` for all calls that bear one of these stamps: {header: value or values}."""
+        arguments = {"headers": dict(headers), "terminate": terminate, "signal": signal_name(signal)}
+        return self.broadcast("revoke_by_stamped_headers", arguments, destination=destination, **kwargs)
+
     def purge(self, connection: Any = None) -> int:
         """Drop what waits in the queues of this app; returns how many messages."""
         del connection
@@ -110,9 +126,87 @@ class Control:
 
     discard_all = purge
 
-    def inspect(self, destination: Any = None, timeout: float = _DEFAULT_TIMEOUT_S, **kwargs: Any) -> Inspect:
-        """Questions to the nodes of `destination`, or to all."""
-        return Inspect(destination, timeout, app=self.app, **kwargs)
+    def election(self, id: str, topic: str, action: Any = None, connection: Any = None) -> None:  # noqa: A002 - Celery's word
+        """Let the nodes elect one of them to do `action`."""
+        self.broadcast("election", {"id": id, "topic": topic, "action": action}, destination=None, connection=connection)
+
+    # -- tasks --------------------------------------------------------------------------------------------------------
+
+    def rate_limit(self, task_name: str, rate_limit: int | str | None, destination: Any = None, **kwargs: Any) -> Any:
+        """Another rate limit for a task: "10/m", calls a second, or 0 for none."""
+        return self.broadcast(
+            "rate_limit", {"task_name": task_name, "rate_limit": rate_limit}, destination=destination, **kwargs
+        )
+
+    def time_limit(
+        self, task_name: str, soft: float | None = None, hard: float | None = None, destination: Any = None, **kwargs: Any
+    ) -> Any:
+        """Other time limits (s) for a task."""
+        return self.broadcast(
+            "time_limit", {"task_name": task_name, "hard": hard, "soft": soft}, destination=destination, **kwargs
+        )
+
+    # -- nodes --------------------------------------------------------------------------------------------------------
+
+    def add_consumer(
+        self,
+        queue: str,
+        exchange: str | None = None,
+        exchange_type: str = "direct",
+        routing_key: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        destination: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Consume one more queue."""
+        arguments = {"queue": queue, "exchange": exchange, "exchange_type": exchange_type, "routing_key": routing_key}
+        return self.broadcast("add_consumer", {**arguments, **(options or {})}, destination=destination, **kwargs)
+
+    def cancel_consumer(self, queue: str, destination: Any = None, **kwargs: Any) -> Any:
+        """Consume a queue no longer."""
+        return self.broadcast("cancel_consumer", {"queue": queue}, destination=destination, **kwargs)
+
+    def enable_events(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Send events about tasks."""
+        return self.broadcast("enable_events", {}, destination=destination, **kwargs)
+
+    def disable_events(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Send no events about tasks any more."""
+        return self.broadcast("disable_events", {}, destination=destination, **kwargs)
+
+    def heartbeat(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Send a heartbeat event now."""
+        return self.broadcast("heartbeat", {}, destination=destination, **kwargs)
+
+    def pool_grow(self, n: int = 1, destination: Any = None, **kwargs: Any) -> Any:
+        """Run `n` more calls at once."""
+        return self.broadcast("pool_grow", {"n": n}, destination=destination, **kwargs)
+
+    def pool_shrink(self, n: int = 1, destination: Any = None, **kwargs: Any) -> Any:
+        """Run `n` fewer calls at once."""
+        return self.broadcast("pool_shrink", {"n": n}, destination=destination, **kwargs)
+
+    def pool_restart(
+        self,
+        modules: Sequence[str] | None = None,
+        reload: bool = False,
+        reloader: Any = None,
+        destination: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Replace the processes of the pool, after importing `modules`; needs `worker_pool_restarts`."""
+        arguments = {"modules": modules, "reload": reload, "reloader": reloader}
+        return self.broadcast("pool_restart", arguments, destination=destination, **kwargs)
+
+    def autoscale(self, max: int, min: int, destination: Any = None, **kwargs: Any) -> Any:  # noqa: A002 - Celery's words
+        """Other limits for a node that was started with --autoscale."""
+        return self.broadcast("autoscale", {"max": max, "min": min}, destination=destination, **kwargs)
+
+    def shutdown(self, destination: Any = None, **kwargs: Any) -> Any:
+        """Stop the nodes, warm."""
+        return self.broadcast("shutdown", {}, destination=destination, **kwargs)
+
+    # -- messages -----------------------------------------------------------------------------------------------------
 
     def _request(
         self, command: str, arguments: Mapping[str, Any], nodes: Any, pattern: Any, matcher: Any, oid: str | None, wait_s: float
@@ -153,51 +247,14 @@ class Control:
         return replies
 
 
-class Inspect:
-    """Questions to nodes; answers as one map {node: answer}, or None when nobody answered."""
-
-    def __init__(
-        self,
-        destination: Sequence[str] | str | None = None,
-        timeout: float = _DEFAULT_TIMEOUT_S,
-        callback: Any = None,
-        connection: Any = None,
-        app: Any = None,
-        limit: int | None = None,
-        pattern: str | None = None,
-        matcher: str | None = None,
-    ) -> None:
-        self.app = app
-        self.destination, self.timeout, self.callback, self.limit = destination, timeout, callback, limit
-        self.pattern, self.matcher = pattern, matcher
-        del connection
-
-    def ping(self, destination: Any = None) -> dict[str, Any] | None:
-        """{node: {"ok": "pong"}}"""
-        replies = self.app.control.broadcast(
-            "ping",
-            reply=True,
-            destination=self.destination if destination is None else destination,
-            timeout=self.timeout,
-            callback=self.callback,
-            limit=self.limit,
-            pattern=self.pattern,
-            matcher=self.matcher,
-        )
-        return flatten_reply(replies) if replies else None
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise NotImplementedError(f"inspect().{name}() is not built yet; so far there is ping()")
-
-
-def flatten_reply(reply: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """[{node: answer}, ...] as one map."""
-    flat: dict[str, Any] = {}
-    for item in reply:
-        flat.update(item)
-    return flat
+def _node_names(destination: Any) -> list[str] | None:
+    if destination is None:
+        return None
+    if isinstance(destination, str):
+        return [destination]
+    if isinstance(destination, list | tuple | set | frozenset) and all(isinstance(name, str) for name in destination):
+        return list(destination)
+    raise ValueError(f"destination must be a node name or a list of node names, not {destination!r}")
 
 
 def signal_name(signal: Any) -> str:

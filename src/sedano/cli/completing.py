@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from sedano.app.panel import Panel
 from sedano.cli.context import CliContext
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ def complete_queues(ctx: click.Context, param: click.Parameter, incomplete: str)
     taken = before.split(",")
     names = [name for name in _ask(ctx, lambda app: list(app.amqp.queues)) if name not in taken]
     return [CompletionItem(f"{before}{comma}{name}") for name in names if name.startswith(word)]
+
+
+def complete_commands(kind: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Names of the remote control commands of a kind, the app's own among them."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        del param
+        _ask(ctx, _task_names)  # whose modules may bring commands
+        known = [
+            info for info in Panel.meta.values() if info.type == kind and info.visible and info.name.startswith(incomplete)
+        ]
+        return [CompletionItem(info.name, help=info.help) for info in sorted(known, key=lambda info: info.name)]
+
+    return complete
 
 
 def _task_names(app: Celery) -> list[str]:

@@ -1,35 +1,39 @@
-"""`sedano inspect ping`: who is there. The other questions come with remote control."""
+"""`sedano inspect COMMAND`: ask the workers, ours and Celery's."""
 
 from __future__ import annotations
 
 import click
 
+from sedano.cli.asking import arguments_of, asking_options, commands, find, list_commands, nobody, online, show_answers
+from sedano.cli.completing import complete_commands
 from sedano.cli.context import CliContext
-from sedano.cli.types import COMMA_LIST
-
-EX_UNAVAILABLE = 69
-KNOWN = ("ping",)
 
 
 @click.command(context_settings={"allow_extra_args": True})
-@click.argument("command")
-@click.option("-t", "--timeout", type=float, default=1.0, show_default=True, help="Seconds to wait for answers.")
-@click.option("-d", "--destination", type=COMMA_LIST, help="Comma separated list of node names to ask.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.argument("command", required=False, metavar="COMMAND", shell_complete=complete_commands("inspect"))
+@asking_options
+@click.option("--list", "lists", is_flag=True, help="Show the commands that there are.")
 @click.pass_context
-def inspect(ctx: click.Context, command: str, timeout: float, destination: list[str] | None, as_json: bool) -> None:
-    """Ask the workers. COMMAND is: ping."""
-    if command not in KNOWN:
-        raise click.UsageError(f"Command {command} not recognized. Available inspect commands: {', '.join(KNOWN)}", ctx)
+def inspect(
+    ctx: click.Context, command: str | None, timeout: float | None, destination: list[str] | None, as_json: bool, lists: bool
+) -> None:
+    """Ask the workers. COMMAND is: active, active_queues, ping, registered, scheduled, stats, … (--list shows all)."""
     context = ctx.ensure_object(CliContext)
-    replies = context.app.control.inspect(destination=destination, timeout=timeout).ping()
-    if not replies:
-        click.echo("Error: No nodes replied within time constraint", err=True)
-        ctx.exit(EX_UNAVAILABLE)
-    if as_json:
-        context.document(replies)
+    known = commands(context, "inspect")
+    if lists:
+        list_commands("inspect", known.values())
         return
-    for node, reply in replies.items():
-        click.echo(f"->  {node}: OK\n        {reply.get('ok', reply)}")
-    count = len(replies)
-    click.echo(f"\n{count} node{'s' if count != 1 else ''} online.")
+    if command is None:
+        raise click.UsageError("Missing argument 'COMMAND'.", ctx)
+    info = find(known, command, "inspect", ctx)
+    replies = context.app.control.inspect(
+        destination=destination,
+        timeout=info.default_timeout if timeout is None else timeout,
+        callback=None if as_json else show_answers,
+    )._request(command, **arguments_of(info, ctx.args, ctx))
+    if not replies:
+        nobody(ctx)
+    elif as_json:
+        context.document(replies)
+    else:
+        click.echo(online(len(replies)))

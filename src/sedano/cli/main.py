@@ -19,17 +19,20 @@ from sedano.cli.context import CliContext
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "call": ("sedano.cli.call", "call", "Call a task by name."),
     "completion": ("sedano.cli.completion", "completion", "Print the script that completes this command in a shell."),
+    "control": ("sedano.cli.control", "control", "Tell the workers what to do."),
     "dead": ("sedano.cli.dead", "dead", "Look at dead letters (failed, lost, unreadable calls), and send them again."),
     "handback": ("sedano.cli.handback", "handback", "Put delayed and parked calls back into their queues in Celery's form."),
     "help": ("sedano.cli.help", "help_command", "Show the help of the command, or of one of these."),
     "init": ("sedano.cli.init", "init", "Write a small project that runs."),
     "inspect": ("sedano.cli.inspect", "inspect", "Ask the workers."),
+    "list": ("sedano.cli.listing", "listing", "Show what is declared."),
     "parked": ("sedano.cli.parked", "parked", "Show the calls that wait for a worker that knows their task."),
     "purge": ("sedano.cli.purge", "purge", "Erase all messages from all known task queues."),
     "queues": ("sedano.cli.queues", "queues", "Show what waits in each queue."),
     "report": ("sedano.cli.report", "report", "Show what is useful to include in bug reports."),
     "result": ("sedano.cli.result", "result", "Print the return value for a given task id."),
     "shell": ("sedano.cli.shell", "shell", "Start a Python shell with the app, its tasks and the workflow words."),
+    "status": ("sedano.cli.status", "status", "Show the workers that are online."),
     "worker": ("sedano.cli.worker", "worker", "Start a worker."),
 }
 
@@ -128,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as leave:
         return leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.UsageError as error:
         if error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)

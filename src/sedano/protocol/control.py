@@ -46,14 +46,17 @@ class ControlRequest(msgspec.Struct, frozen=True):
         """Whether the node of this name is meant. A matcher or a pattern that nobody knows matches no node."""
         if self.destination:
             return node in self.destination
-        if not (self.pattern and self.matcher):
-            return True
-        if self.matcher == "glob":
-            return fnmatch.fnmatch(node, self.pattern)
-        try:
-            return self.matcher == "pcre" and re.match(self.pattern, node) is not None
-        except re.error:
-            return False
+        return not (self.pattern and self.matcher) or matches(node, self.pattern, self.matcher)
+
+
+def matches(node: str, pattern: str, matcher: str | None) -> bool:
+    """Whether a node's name fits; `matcher` is "glob" (None too) or "pcre". One that nobody knows matches no node."""
+    if matcher in (None, "glob"):
+        return fnmatch.fnmatch(node, pattern)
+    try:
+        return matcher == "pcre" and re.match(pattern, node) is not None
+    except re.error:
+        return False
 
 
 class ControlReply(msgspec.Struct, frozen=True):

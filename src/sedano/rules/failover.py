@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -18,7 +17,7 @@ Strategy = str | Callable[[Sequence[str]], Iterable[str]]
 class Rotation:
     """The order in which servers are tried. A server is known by its place in `urls`; the first is where everybody begins."""
 
-    def __init__(self, urls: Sequence[str], strategy: Strategy | None, shuffle: Callable[[list[int]], None] = random.shuffle):
+    def __init__(self, urls: Sequence[str], strategy: Strategy | None, shuffle: Callable[[list[int]], None] | None = None):
         self._urls = list(urls)
         self._strategy = strategy or ROUND_ROBIN
         self._shuffle = shuffle
@@ -51,7 +50,7 @@ class Rotation:
             if callable(self._strategy):
                 yield from self._asked(self._strategy(list(self._urls)))
             else:
-                self._shuffle(places)
+                (self._shuffle or _shuffle)(places)
                 yield places[0]
 
     def _asked(self, chosen: Iterable[str]) -> Iterator[int]:
@@ -93,3 +92,9 @@ def better_place(current: int, sights: Sequence[Sight], *, has_home: bool, is_pa
     if not own.ready and has_home and 0 in others:
         return 0
     return None
+
+
+def _shuffle(places: list[int]) -> None:
+    import random  # noqa: PLC0415 - wanted by this one strategy, and no plain import of Sedano has to pay for it
+
+    random.shuffle(places)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from sedano.app.panel import Panel
 from sedano.contracts import Bus, Coordination, Mailbox, Revoke
 from sedano.exceptions import OperationalError, UnreadableMessage
 from sedano.protocol import control
@@ -38,7 +39,7 @@ class NodeHands:
 
 
 class NodeMailbox:
-    """`start` it through `rounds`."""
+    """`start` it through `rounds`. `state` is what the user's own commands are given."""
 
     def __init__(
         self,
@@ -49,7 +50,9 @@ class NodeMailbox:
         *,
         accept: Collection[str] | None,
         serializer: str = "json",
+        state: Any = None,
     ) -> None:
+        self._state = state
         self._node, self._hands, self._accept, self._serializer = node, hands, accept, serializer
         self._open_bus, self._open_coordination = open_bus, open_coordination
         self._bus: Bus | None = None
@@ -123,12 +126,16 @@ class NodeMailbox:
 
     def _execute(self, asked: ControlRequest) -> Any:
         command = self._commands.get(asked.method)
-        if command is None:
+        users = Panel.data.get(asked.method)
+        if command is None and users is None:
             _pidbox.error("No such control command: %s", asked.method)
             raise KeyError(asked.method)
         _logger.debug(
             "pidbox received method %s(%s)", asked.method, ", ".join(f"{k}={v!r}" for k, v in asked.arguments.items())
         )
+        if users is not None:
+            return users(self._state, **asked.arguments)
+        assert command is not None
         return command(asked.arguments)
 
     def _ping(self, _arguments: dict[str, Any]) -> Any:

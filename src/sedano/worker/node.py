@@ -332,6 +332,7 @@ class _Run:
                 hands,
                 accept=accept,
                 serializer=serializer,
+                state=worker,
             )
             supervisor.mailbox = self._mailbox
             self._mailbox.rounds.start()

@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from sedano import Celery
-from sedano.app.control import LamportClock, signal_name
+from sedano.app.control import signal_name
+from sedano.app.lamport import LamportClock
 from sedano.contracts import Revoke
+from sedano.exceptions import DuplicateNodenameWarning
 from sedano.protocol.control import ControlRequest, read_request, reply
 
 StoreApp = Callable[..., Celery]
@@ -91,9 +93,27 @@ def test_given_revoke_then_the_order_is_kept_in_the_store_and_told_to_those_who_
     }
 
 
-def test_given_a_command_that_is_not_built_then_the_error_says_so(store_app: StoreApp) -> None:
-    with pytest.raises(NotImplementedError, match="active"):
-        store_app().control.inspect().active()
+def test_given_a_question_when_all_who_heard_it_have_answered_then_nobody_waits_longer(store_app: StoreApp) -> None:
+    app = store_app()
+    heard: list[ControlRequest] = []
+    with node(app, "a@h", heard), node(app, "b@h", heard):
+        replies = app.control.inspect(timeout=600.0).stats()
+        assert replies == {"a@h": {"ok": "pong"}, "b@h": {"ok": "pong"}}
+        assert app.control.inspect("b@h", timeout=600.0).clock() == {"ok": "pong"}
+        assert app.control.inspect(pattern="b@*", matcher="glob", timeout=600.0, limit=1).clock() == {"b@h": {"ok": "pong"}}
+    assert [request.method for request in heard].count("stats") == 2
+
+
+def test_given_two_nodes_of_one_name_then_whoever_asks_is_warned(store_app: StoreApp) -> None:
+    app = store_app()
+    heard: list[ControlRequest] = []
+    with node(app, "a@h", heard), node(app, "a@h", heard), pytest.warns(DuplicateNodenameWarning, match="a@h"):
+        app.control.inspect(timeout=600.0).ping()
+
+
+def test_given_a_destination_that_is_no_node_name_then_the_error_says_so(store_app: StoreApp) -> None:
+    with pytest.raises(ValueError, match="list of node names"):
+        store_app().control.shutdown(destination=7)
 
 
 def test_given_purge_then_the_apps_queues_are_emptied(store_app: StoreApp) -> None:

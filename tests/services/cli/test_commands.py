@@ -47,7 +47,7 @@ def test_inspect_ping_names_the_nodes_in_celerys_words(served: Shell):
 def test_inspect_of_an_unknown_question_lists_the_known_ones(served: Shell):
     shown = served("inspect", "pong")
     assert shown.returncode == 2
-    assert "Command pong not recognized. Available inspect commands: ping" in shown.stderr
+    assert "Command pong not recognized. Available inspect commands: active, active_queues, clock" in shown.stderr
 
 
 def test_queues_counts_what_waits_delayed_and_dead(shell: Shell):
@@ -181,3 +181,21 @@ def test_environment_variables_name_the_app_and_options(shell: Shell):
     assert shell("report", app=None, CELERY_APP="proj").returncode == 0
     limited = shell("call", "proj.add", "-a", "[1,1]", app=None, APP="proj")
     assert limited.returncode == 0
+
+
+def test_given_control_and_inspect_without_a_worker_then_usage_is_told_before_anybody_is_asked(shell: Shell):
+    assert "Missing argument 'COMMAND'" in shell("inspect").stderr
+    assert "Command ping not recognized" in shell("control", "ping").stderr
+    assert "--terminate and --signal belong to revoke" in shell("control", "--terminate", "shutdown").stderr
+    assert "give stamps as NAME=VALUE" in shell("control", "revoke_by_stamped_headers", "x").stderr
+    assert "n cannot be 'many'" in shell("control", "pool_grow", "many").stderr
+    assert "'b' is too much" in shell("control", "cancel_consumer", "a", "b").stderr
+    assert "rate_limit <task_name>" in shell("control", "--list").stdout
+    gone = shell("status", "--timeout", "0.1")
+    assert (gone.returncode, gone.stderr) == (69, "Error: No nodes replied within time constraint\n")
+
+
+def test_given_list_bindings_then_each_queue_is_shown_with_its_exchange(shell: Shell):
+    shown = shell("list", "bindings")
+    assert shown.stdout.splitlines()[2].split() == ["celery", "celery", "celery"]
+    assert shell("list").returncode == 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sedano.app.panel import Panel, control_command, inspect_command
 from sedano.contracts import OpenOptions, Revoke
 from sedano.drivers import memory
 from sedano.protocol import control
@@ -34,6 +35,7 @@ class Asker:
             lambda: memory.open_coordination(self.url, OpenOptions()),
             hands,
             accept=frozenset({"application/json"}),
+            state=self,
         )
         self.node.rounds.start()
         while self.bus.broadcast(control.request("ping", destination=["nobody"])) == 0:
@@ -139,3 +141,35 @@ def test_given_a_command_that_cannot_be_read_when_it_is_heard_then_the_next_one_
     asker.bus.broadcast(broken)
     assert asker.ask("ping") == [{NODE: {"ok": "pong"}}]
     assert "cannot be read" in caplog.text
+
+
+@pytest.fixture
+def own_commands() -> Iterator[None]:
+    """Commands of the user's, forgotten after the test."""
+    data, meta = dict(Panel.data), dict(Panel.meta)
+    yield
+    Panel.data.clear()
+    Panel.data.update(data)
+    Panel.meta.clear()
+    Panel.meta.update(meta)
+
+
+@pytest.mark.usefixtures("own_commands")
+def test_given_a_command_of_the_users_when_told_then_it_runs_with_the_nodes_state(asker: Asker) -> None:
+    @control_command(args=[("n", int)], signature="[N=1]", alias="more_of_it")
+    def increase(state: Any, n: int = 1) -> Any:
+        """Take more. And more."""
+        return {"ok": [state.url, n]}
+
+    @inspect_command()
+    def broken(state: Any) -> Any:
+        raise ValueError("not today")
+
+    assert asker.ask("increase", {"n": 3}) == [{NODE: {"ok": [asker.url, 3]}}]
+    assert asker.ask("more_of_it") == [{NODE: {"ok": [asker.url, 1]}}]
+    assert asker.ask("broken") == [{NODE: {"error": "ValueError('not today')"}}]
+    ((_, wrong),) = asker.ask("increase", {"m": 3})[0].items()
+    assert "unexpected keyword argument 'm'" in wrong["error"]
+    info = Panel.meta["increase"]
+    assert (info.type, info.help, info.signature) == ("control", "Take more. And more.", "[N=1]")
+    assert info.arguments(["7"]) == {"n": 7}
