@@ -32,15 +32,19 @@ def purge(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Erase all waiting messages from all known task queues (not delayed, running or dead ones). Cannot be undone."""
+    """Erase all waiting messages from all known task queues (not delayed, parked, running or dead ones).
+
+    Cannot be undone.
+    """
     names = chosen_queues(context.app, queues, exclude_queues)
     plural = "s" if len(names) != 1 else ""
     if names and not force and not dry_run:
         click.echo(WARNING.format(s=plural, names=", ".join(sorted(names))), err=as_json)
         click.confirm("Are you sure you want to delete all tasks?", abort=True, err=as_json)
     with broker_of(context.app) as broker:
+        depths = broker.depth(names)
         if dry_run:
-            counts = {depth.queue: depth.ready for depth in broker.depth(names)}
+            counts = {depth.queue: depth.ready for depth in depths}
         else:
             counts = {}
             with progress(context, "Purging", len(names)) as advance:
@@ -57,3 +61,9 @@ def purge(
         click.echo(f"{done} {total} message{'s' if total != 1 else ''} from {known}.")
     else:
         click.echo(f"No messages purged from {len(names)} queue{plural}.")
+    delayed, parked = sum(depth.delayed for depth in depths), sum(depth.parked for depth in depths)
+    if delayed or parked:
+        click.echo(
+            f"{delayed} delayed and {parked} parked stay: `sedano handback` puts them into their queues, to be purged there.",
+            err=True,
+        )
