@@ -22,7 +22,8 @@ FOREIGN = (
     "threading", "time", "traceback", "types", "typing", "urllib.parse", "uuid", "warnings", "weakref",
 )  # fmt: skip
 OWN = 138
-"""Modules of our own: 118 when this was counted first, 131 with fail-over and workflows. Each takes about a quarter of a millisecond of every process's start."""
+"""Modules of our own: 118 when this was counted first, 131 with fail-over and workflows. Each takes about a quarter of a
+millisecond of every process's start."""
 
 
 def test_given_the_front_door_then_all_names_are_there_and_listed() -> None:

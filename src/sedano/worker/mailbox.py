@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sedano.app.lamport import LamportClock
 from sedano.app.panel import Panel
 from sedano.contracts import Bus, Coordination, Mailbox, Revoke
 from sedano.exceptions import OperationalError, UnreadableMessage
@@ -39,7 +40,7 @@ class NodeHands:
 
 
 class NodeMailbox:
-    """`start` it through `rounds`. `state` is what the user's own commands are given."""
+    """`start` it through `rounds`. `state` is what the user's own commands are given, `answers` the questions about the node."""
 
     def __init__(
         self,
@@ -51,21 +52,27 @@ class NodeMailbox:
         accept: Collection[str] | None,
         serializer: str = "json",
         state: Any = None,
+        answers: Mapping[str, Callable[..., Any]] | None = None,
+        clock: LamportClock | None = None,
     ) -> None:
+        self._clock = clock or LamportClock()
         self._state = state
+        self._answers = answers or {}
         self._node, self._hands, self._accept, self._serializer = node, hands, accept, serializer
         self._open_bus, self._open_coordination = open_bus, open_coordination
         self._bus: Bus | None = None
         self._mailbox: Mailbox | None = None
         self._coordination: Coordination | None = None
         self._waits = backoff()
-        self._clock = 0
         self._has_listened = threading.Event()
         self._moves = False
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "clock": lambda _: {"clock": self._clock.value},
+            "dump_revoked": self._revoked,
             "hello": self._hello,
             "ping": self._ping,
             "revoke": self._revoke,
+            "revoked": self._revoked,
             "shutdown": self._shutdown,
         }
         self.rounds = Rounds("sedano-mailbox", self._round, self._end)
@@ -110,7 +117,8 @@ class NodeMailbox:
             return
         if not asked.concerns(self._node):
             return  # its `expires` is not looked at: the clocks of two machines cannot be compared
-        self._clock = max(self._clock + 1, asked.clock) + 1
+        self._clock.forward()
+        self._clock.adjust(asked.clock)
         try:
             value = self._execute(asked)
         except OperationalError:
@@ -120,14 +128,14 @@ class NodeMailbox:
                 _pidbox.error("control command %r failed", asked.method, exc_info=True)
             value = {"error": repr(exc)}
         if asked.reply_to is not None and self._bus is not None:
-            self._clock += 1
-            answer = control.reply(self._node, value, asked, clock=self._clock, serializer=self._serializer)
+            answer = control.reply(self._node, value, asked, clock=self._clock.forward(), serializer=self._serializer)
             self._bus.reply(asked.reply_to.exchange, asked.reply_to.routing_key, answer)
 
     def _execute(self, asked: ControlRequest) -> Any:
         command = self._commands.get(asked.method)
         users = Panel.data.get(asked.method)
-        if command is None and users is None:
+        about = self._answers.get(asked.method)
+        if command is None and users is None and about is None:
             _pidbox.error("No such control command: %s", asked.method)
             raise KeyError(asked.method)
         _logger.debug(
@@ -135,6 +143,8 @@ class NodeMailbox:
         )
         if users is not None:
             return users(self._state, **asked.arguments)
+        if about is not None:
+            return about(**asked.arguments)
         assert command is not None
         return command(asked.arguments)
 
@@ -152,7 +162,7 @@ class NodeMailbox:
         news = [Revoke(task_id) for task_id in told if task_id not in set(ids)]
         if news:
             self._revokes().revoke(news, keep_s=REVOKES_KEPT_S)
-        return {"revoked": ids, "clock": self._clock}
+        return {"revoked": ids, "clock": self._clock.value}
 
     def _revoke(self, arguments: dict[str, Any]) -> Any:
         given = arguments.get("task_id")
@@ -167,6 +177,9 @@ class NodeMailbox:
             return {"ok": f"terminate: {', '.join(ended)}" if ended else "terminate: tasks unknown"}
         _logger.info("Tasks flagged as revoked: %s", one_line(", ".join(ids)))
         return {"ok": f"tasks {set(ids)} flagged as revoked"}
+
+    def _revoked(self, _arguments: dict[str, Any]) -> list[str]:
+        return [order.task_id for order in self._revokes().revokes()[1]]
 
     def _shutdown(self, _arguments: dict[str, Any]) -> Any:
         _logger.warning("Got shutdown from remote")

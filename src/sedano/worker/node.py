@@ -26,6 +26,7 @@ from sedano.rules.scaling import Scaling
 from sedano.rules.shutdown import Event
 from sedano.settings.validation import Finding, require_valid
 from sedano.worker.advice import advise
+from sedano.worker.answers import NodeAnswers
 from sedano.worker.autoscale import Autoscale, DepthProbe
 from sedano.worker.banner import banner, root_warnings, say, task_list
 from sedano.worker.brisk import brisk
@@ -333,6 +334,8 @@ class _Run:
                 accept=accept,
                 serializer=serializer,
                 state=worker,
+                answers=NodeAnswers(self._app, plan, self._table, worker.pid).commands,
+                clock=self._app.clock,
             )
             supervisor.mailbox = self._mailbox
             self._mailbox.rounds.start()
