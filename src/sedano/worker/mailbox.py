@@ -40,7 +40,7 @@ class NodeHands:
 
 
 class NodeMailbox:
-    """`start` it through `rounds`. `state` is what the user's own commands are given, `answers` the questions about the node."""
+    """`start` it through `rounds`. `state` is what the user's commands are given, `answers` the questions about the node."""
 
     def __init__(
         self,
