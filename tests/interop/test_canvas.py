@@ -49,11 +49,24 @@ SHAPES: dict[str, tuple[str, Any]] = {
         "group(add.s(0, 1) | chord([add.s(1) | mul.s(2), add.s(2)], total.s()) | add.s(1), add.s(5, 5))",
         [8, 10],
     ),
+    "group at the end of a chain in a header": (
+        "chord([add.s(1, 1) | group(mul.s(2), mul.s(3)), add.s(5, 5)], same.s())",
+        [[4, 6], 10],
+    ),
+    "group as the body of a chord in a header": (
+        "chord([chord([add.s(0, 1), add.s(0, 2)], group(same.s(), same.s())), add.s(5, 5)], same.s())",
+        [[[1, 2], [1, 2]], 10],
+    ),
     "replaced by a chord": ("fan_out.s(3) | add.s(100)", 106),
     "replaced in a header": ("chord([fan_out.s(2), add.s(1, 1)], total.s())", 5),
 }
 
-HANGS_IN_5_4 = "chain in chord in chain in group"
+# The first never ends; of the others the body now and then gets None for a result that is not stored yet.
+BROKEN_IN_5_4 = {
+    "chain in chord in chain in group",
+    "group at the end of a chain in a header",
+    "group as the body of a chord in a header",
+}
 
 SOURCE = """
     from celery import chain, chord, group
@@ -96,8 +109,8 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def shapes_for(engines: str) -> dict[str, str]:
-    """What can be asked of these engines: Celery 5.4 never ends the one shape, not with itself either."""
-    return {name: text for name, (text, _) in SHAPES.items() if "5.4" not in engines or name != HANGS_IN_5_4}
+    """What can be asked of these engines: some shapes Celery 5.4 gets wrong with itself, too."""
+    return {name: text for name, (text, _) in SHAPES.items() if "5.4" not in engines or name not in BROKEN_IN_5_4}
 
 
 def expected(shapes: dict[str, str]) -> dict[str, Any]:

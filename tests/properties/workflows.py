@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -39,29 +40,44 @@ class Chord:
 
 
 def trees(depth: int = 3) -> st.SearchStrategy[Any]:
-    leaves = st.builds(Leaf, st.sampled_from("abcd"))
-    some = st.lists
-    return st.recursive(
-        leaves,
-        lambda inner: st.one_of(
-            st.builds(Chain, some(inner, min_size=1, max_size=4).map(tuple)),
-            st.builds(Group, some(inner, min_size=2, max_size=3).map(tuple)),
-            st.builds(Chord, some(inner, min_size=1, max_size=3).map(tuple), inner),
-        ),
-        max_leaves=4 * depth,
-    )
+    """Up to `depth` shapes inside of each other, most of them with two or three parts."""
+    found: st.SearchStrategy[Any] = st.builds(Leaf, st.sampled_from("abcd"))
+    for _ in range(depth):
+        inner = found
+        found = st.one_of(
+            st.builds(Leaf, st.sampled_from("abcd")),
+            st.builds(Chain, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+            st.builds(Group, st.lists(inner, min_size=2, max_size=2).map(tuple)),
+            st.builds(Chord, st.lists(inner, min_size=1, max_size=2).map(tuple), inner),
+        )
+    return found
 
 
-def signature_of(tree: Any) -> Signature[Any]:
+def random_tree(random: Random, depth: int = 3) -> Any:
+    """As `trees`, without Hypothesis: for tests that take seconds for each."""
+
+    def some(least: int, most: int) -> tuple[Any, ...]:
+        return tuple(random_tree(random, depth - 1) for _ in range(random.randint(least, most)))
+
+    shape = random.randrange(7) if depth else 0
+    if shape == 0:
+        return Leaf(random.choice("abcd"))
+    if shape < 3:
+        return Chain(some(1, 3))
+    return Group(some(2, 2)) if shape < 5 else Chord(some(1, 2), random_tree(random, depth - 1))
+
+
+def signature_of(tree: Any, leaf: Callable[[str], Signature[Any]] = Signature) -> Signature[Any]:
+    """`leaf` makes the call that a leaf of this name is."""
     match tree:
         case Leaf(name):
-            return Signature(name)
+            return leaf(name)
         case Chain(steps):
-            return chain(*[signature_of(step) for step in steps])  # type: ignore[no-any-return]
+            return chain(*[signature_of(step, leaf) for step in steps])  # type: ignore[no-any-return]
         case Group(members):
-            return group(*[signature_of(member) for member in members])
+            return group(*[signature_of(member, leaf) for member in members])
         case _:
-            return chord([signature_of(member) for member in tree.header], signature_of(tree.body))
+            return chord([signature_of(member, leaf) for member in tree.header], signature_of(tree.body, leaf))
 
 
 def value_of(tree: Any, given: Any) -> Any:
@@ -70,13 +86,13 @@ def value_of(tree: Any, given: Any) -> Any:
         case Leaf(name):
             return [name, given]
         case Chain(steps):
-            for step in steps[:-1]:  # a group and what comes after it are a chord
-                given = _flat(value_of(step, given)) if ends_in_group(step) else value_of(step, given)
+            for step in steps[:-1]:
+                given = value_of(step, given)
             return value_of(steps[-1], given)
         case Group(members):
             return [value_of(member, given) for member in spread(members)]
         case _:
-            return value_of(tree.body, header_values(tree.header, given))
+            return value_of(tree.body, [value_of(member, given) for member in spread(tree.header)])
 
 
 def spread(members: Sequence[Any]) -> list[Any]:
@@ -87,31 +103,6 @@ def spread(members: Sequence[Any]) -> list[Any]:
             member = member.steps[0]
         found += spread(member.members) if isinstance(member, Group) else [member]
     return found
-
-
-def header_values(members: Sequence[Any], given: Any) -> list[Any]:
-    """The results of a header: a member that ends in a group gives several."""
-    values: list[Any] = []
-    for member in spread(members):
-        value = value_of(member, given)
-        values += _flat(value) if ends_in_group(member) else [value]
-    return values
-
-
-def _flat(value: Any) -> list[Any]:
-    """Results in nested lists of results as one list; a result is a list that begins with its task's name."""
-    return [value] if isinstance(value[0], str) else [each for part in value for each in _flat(part)]
-
-
-def ends_in_group(tree: Any) -> bool:
-    match tree:
-        case Group():
-            return True
-        case Chain(steps):
-            return ends_in_group(steps[-1])
-        case Chord():
-            return ends_in_group(tree.body)
-    return False
 
 
 @dataclass
@@ -164,7 +155,7 @@ class World:
             for part in parts:
                 self.count(part, None, True)
             return
-        self.values[task_id] = value = [name, args[0]]
+        self.values[task_id] = value = args[0] if name == "celery.accumulate" else [name, args[0]]
         planner = self.planner()
         after_success(planner, value, task_id=task_id, root_id=None, callbacks=None, chain=options.get("chain"), priority=None)
         self.take(planner)

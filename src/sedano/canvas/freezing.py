@@ -119,9 +119,9 @@ class Freezer(msgspec.Struct, frozen=True):
             raise TypeError("a chord needs a body: give one, chord(header, body) or chord(header)(body)")
         options = dict(shapes.options_of(signature))
         kwargs = signature["kwargs"]
-        header = kwargs.get("header")
-        is_group = isinstance(header, Mapping) and shapes.kind(header) == "group"
-        header_options = dict(shapes.options_of(header)) if is_group else {}
+        given = kwargs.get("header")
+        is_group = isinstance(given, Mapping) and shapes.kind(given) == "group"
+        header_options = dict(shapes.options_of(given)) if is_group else {}
         group_id = header_options.get("task_id") or self.new_id()
         if not is_group and options.get("task_id") and not place.task_id:  # given to chord(): the id of what it results in
             place = replace(place, task_id=options["task_id"])
@@ -132,7 +132,8 @@ class Freezer(msgspec.Struct, frozen=True):
                 place = replace(place, **{name: options[name]}) if getattr(place, name) is None else place
                 del options[name]
         frozen_body, node = self.freeze(body, replace(place, parent_id=None))
-        members, nodes = self.members(shapes.header_of(signature), Place(root_id=place.root_id, parent_id=place.parent_id))
+        header = [shapes.with_one_result(member) for member in shapes.flat(shapes.header_of(signature))]
+        members, nodes = self.members(header, Place(root_id=place.root_id, parent_id=place.parent_id))
         group_node = Node(group_id, members=nodes)
         node.first.parent = group_node
         group = {

@@ -173,7 +173,7 @@ class Planner:
         for member in (one for given in members for one in shapes.flat([given])):
             if results:
                 yield node
-            one, result = self._freezer.freeze(member, replace(where, group_index=size))
+            one, result = self._freezer.freeze(shapes.with_one_result(member), replace(where, group_index=size))
             results.append(result)
             count = shapes.size_of(one)
             size += count or 1

@@ -13,6 +13,7 @@ from typing import Any
 Map = Mapping[str, Any]
 
 STARMAP = "celery.starmap"
+ACCUMULATE = "celery.accumulate"
 _NO_OPTIONS: Map = {}
 
 
@@ -187,6 +188,14 @@ def with_callbacks(signature: Map, links: Sequence[Any], errbacks: Sequence[Any]
         if added:
             options[name] = known + added
     return {**signature, "options": options}
+
+
+def with_one_result(member: Map) -> Map:
+    """A member of a chord's header, no group, that gives the body one value: of one that ends in a group, the list of the
+    group's results."""
+    if not _ends_in_group(member):
+        return member
+    return {**call("celery.chain", {"tasks": [member, call(ACCUMULATE, {"index": 0})]}), "subtask_type": "chain"}
 
 
 def _ends_in_group(signature: Map) -> bool:

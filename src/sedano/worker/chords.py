@@ -12,7 +12,7 @@ beside the parts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,7 +36,7 @@ from sedano.contracts import (
     claim_key,
     pending_tag,
 )
-from sedano.exceptions import ChordError
+from sedano.exceptions import ChordError, ContentDisallowed, DecodeError
 from sedano.protocol import results, serializers
 from sedano.protocol.ids import new_id
 from sedano.worker.claims import Claim, decode_claim
@@ -66,7 +66,7 @@ class ChordFinisher:
 
     def settlement(self, ready: ChordReady, store: Results) -> Settlement:
         """Shared store: what ends the claim to a chord. Raises OperationalError when the parts cannot be read now."""
-        finish = self.finish(ready, store.chord_parts(ready.group_id))
+        finish = self.finish(ready, store.chord_parts(ready.group_id), store.fetch_group(ready.group_id))
         return Settlement(
             pending_tag(claim_key(ready.group_id)),
             Outcome.SUCCESS,
@@ -86,15 +86,15 @@ class ChordFinisher:
         waiting, ended = list(chords), list[str]()
         messages: list[Outgoing] = []
         for ready in waiting:
-            finish = self.finish(ready, store.chord_parts(ready.group_id))
+            finish = self.finish(ready, store.chord_parts(ready.group_id), store.fetch_group(ready.group_id))
             messages += finish.messages_out
             ended.append(ready.group_id)
             waiting += store.store(finish.writes, finish.parts, finish.starts, repeated=True)
         return Settlement(pending_tag(key), Outcome.SUCCESS, task_id=key, messages_out=tuple(messages)), ended
 
-    def finish(self, ready: ChordReady, payloads: Sequence[bytes]) -> Finish:
+    def finish(self, ready: ChordReady, payloads: Sequence[bytes], saved: bytes | None = None) -> Finish:
         """The body goes out with the results of the header; or fails with `ChordError`, when one of them did. Never raises
-        for anything that a chord can hold."""
+        for anything that a chord can hold. `saved` is what a Celery that started it says of the header's members."""
         try:
             claim = decode_claim(ready.claim)
             body = serializers.loads(claim.body, claim.content_type, claim.content_encoding, self._accept)
@@ -102,24 +102,45 @@ class ChordFinisher:
             _logger.exception("chord %s is complete, and its body cannot be read: nothing can be sent", ready.group_id)
             return Finish()
         try:
-            return self._succeed(body, claim, self._values(ready.group_id, payloads))
+            return self._succeed(body, claim, self._values(ready.group_id, payloads, saved))
         except Exception as exc:
             if not isinstance(exc, ChordError):
                 _logger.exception("Chord %r raised: %r", ready.group_id, exc)
                 exc = ChordError(f"Callback error: {exc!r}")
             return self._fail(body, claim, exc)
 
-    def _values(self, group_id: str, payloads: Sequence[bytes]) -> list[Any]:
+    def _values(self, group_id: str, payloads: Sequence[bytes], saved: bytes | None) -> list[Any]:
         """The header's results. Raises ChordError for the first that is none."""
         if not payloads:
             raise ChordError(f"GroupResult {group_id} no longer exists")
         values: list[Any] = []
+        by_id: dict[str, Any] = {}
         for payload in payloads:
             task_id, state, value = results.read_chord_part(payload, self._records.how.serializer, self._accept)
             if state in states.PROPAGATE_STATES:
                 raise ChordError(f"Dependency {task_id} raised {value!r}")
             values.append(value)
-        return values
+            by_id[task_id] = value
+        return values if saved is None else self._nested(saved, by_id) or values
+
+    def _nested(self, saved: bytes, by_id: Mapping[str, Any]) -> list[Any] | None:
+        """The values as `saved` nests them: a member of the header that ended in a group has a list of its own. None when it
+        does not say where each of them belongs."""
+        placed: list[str] = []
+
+        def value_of(node: Any) -> Any:
+            (task_id, _), members = node
+            if members is not None:
+                return [value_of(member) for member in members]
+            placed.append(task_id)
+            return by_id[task_id]
+
+        try:
+            meta = results.decode_meta(saved, self._records.how.serializer, self._accept, exceptions=False)
+            values: list[Any] = value_of(meta["result"])
+        except (LookupError, TypeError, ValueError, DecodeError, ContentDisallowed):
+            return None
+        return values if len(placed) == len(by_id) else None
 
     def _succeed(self, body: Any, claim: Claim, values: list[Any]) -> Finish:
         planner = Planner(new_id, self._app.thread_oid)

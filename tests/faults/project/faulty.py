@@ -56,6 +56,12 @@ def gather(self, values):
     return len(set(values))
 
 
+@app.task
+def named(given, name):
+    """A call of a random workflow: its result says what it was given, and by which name it was called."""
+    return [name, given]
+
+
 @app.task(bind=True)
 def large(self, size):
     ledger.start(key(self))

@@ -105,17 +105,17 @@ def test_given_a_chord_without_a_header_then_its_body_goes_out_with_no_results()
     assert (send.signature["task"], send.args, plan.chords) == ("body", ([],), [])
 
 
-def test_given_a_header_with_a_chain_that_ends_in_a_group_then_each_of_its_results_is_a_part_with_a_place_of_its_own() -> None:
+def test_given_a_header_with_a_chain_that_ends_in_a_group_then_its_results_are_one_part_with_one_place() -> None:
     tail = sig("celery.chain", kwargs={"tasks": [sig("a"), group_of(sig("b"), sig("c"))]}, subtask_type="chain")
     made = planner()
     made.start(chord_of([tail, sig("d")], sig("body")))
-    assert [start.size for start in made.plan.chords] == [3]
+    assert [start.size for start in made.plan.chords] == [2]
     first, other = made.plan.sends
     (waiting,) = first.options["chain"]
-    inner = [member["options"] for member in waiting["kwargs"]["tasks"]]
-    assert [options["group_index"] for options in [*inner, other.signature["options"]]] == [0, 1, 2]
+    listed = waiting["kwargs"]["body"]
+    assert (listed["task"], listed["options"]["chord"]["task"]) == ("celery.accumulate", "body")
+    assert [each["options"]["group_index"] for each in (listed, other.signature)] == [0, 1]
     assert "chord" not in first.signature["options"]
-    assert all(options["chord"]["task"] == "body" for options in inner)
 
 
 def test_given_all_results_of_a_header_then_the_body_gets_them_as_one_list() -> None:
