@@ -11,7 +11,7 @@ from sedano.app.sending import Sender
 from sedano.app.terms import SendingTerms, result_terms, sending_terms
 from sedano.log import get_logger
 from sedano.protocol.ids import new_id
-from sedano.result import Backend, DisabledBackend, ResultReader
+from sedano.result import Backend, DisabledBackend, ResultReader, ResultTerms
 from sedano.result.forking import on_fork
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Wiring:
         self._terms: SendingTerms | None = None
         self._stores: tuple[int, Stores] | None = None
         self._backend: Backend | DisabledBackend | None = None
+        self._result_terms: tuple[int, ResultTerms] | None = None
         self._ids = threading.local()
         detour = Detour(lambda: self.stores)
         self.sender = Sender(detour.open, self._show_store, detour)
@@ -90,7 +91,14 @@ class Wiring:
         if stores.results_url is None:
             return DisabledBackend()
         reader = ResultReader(stores.open_results)
-        return Backend(reader, lambda: result_terms(app.conf), lambda: app.timezone, stores.results_url)
+        return Backend(reader, self._read_result_terms, lambda: app.timezone, stores.results_url)
+
+    def _read_result_terms(self) -> ResultTerms:
+        conf = self._app.conf
+        known, revision = self._result_terms, conf.revision
+        if known is None or known[0] != revision:
+            known = self._result_terms = (revision, result_terms(conf))
+        return known[1]
 
     def _renew(self) -> None:
         """In a forked child: the lock may be held by a thread that is not there, and nobody answers to the parent's ids."""
