@@ -36,7 +36,7 @@ CELERY: dict[str, str] = {
     "celery.app": "sedano.compat.celery_app",
     "celery.app.base": "sedano.app.base",
     "celery.app.control": "sedano.app.control",
-    "celery.app.log": "sedano.log",
+    "celery.app.log": "sedano.compat.celery_app_log",
     "celery.app.task": "sedano.app.task",
     "celery.app.registry": "sedano.app.registry",
     "celery.canvas": "sedano.compat.celery_canvas",

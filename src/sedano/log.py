@@ -101,7 +101,8 @@ class TaskFormatter(ColorFormatter):
 class LoggingProxy(io.TextIOBase):
     """A text stream that turns each line written into a log line: how `print` in a task becomes a WARNING line.
 
-    A line is logged when it is complete, so that `print("a", "b")` is one line; `flush` logs what has no end yet.
+    A line is logged when it is complete, so that `print("a", "b")` is one line; `flush` logs what has no end yet, and so does
+    the end of the task that wrote it (`end_line`).
     """
 
     def __init__(self, logger: logging.Logger, loglevel: int | str = logging.WARNING) -> None:
@@ -130,6 +131,11 @@ class LoggingProxy(io.TextIOBase):
             self.logger.log(self.loglevel, "%s", line.rstrip())
         finally:
             self._local.busy = False
+
+    def end_line(self) -> None:
+        """Log what this thread has written without an end. Asked after each call: nothing is the usual case."""
+        if getattr(self._local, "rest", ""):
+            self.flush()
 
     def writelines(self, lines: Iterable[Any], /) -> None:
         for line in lines:

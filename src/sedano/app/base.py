@@ -262,6 +262,11 @@ class Celery(Configured, SendsMany, SendsWorkflows):
 
         return (symbol_by_name(self.given["control"]) or Control)(self)
 
+    @cached_property
+    def log(self) -> Any:
+        """Logging for programs that are no worker: `app.log.setup(loglevel="INFO")`; see `sedano.worker.applog`."""
+        return late.make_log(self, symbol_by_name(self.given["log"]))
+
     def select_queues(self, queues: Any = None) -> None:
         """Consume from these queues only."""
         self.amqp.queues.select(queues)
@@ -397,7 +402,6 @@ App = Celery
 
 _COMING = {
     "events": "task events",
-    "log": "the worker's logging face",
     "Beat": "beat",
     "pool": "Kombu's connections, which Sedano does without",
     "producer_pool": "Kombu's connections, which Sedano does without",

@@ -36,6 +36,11 @@ def current_app() -> Celery:
 # -- up -------------------------------------------------------------------------------------------------------------------
 
 
+def make_log(app: Celery, kind: Any) -> Any:
+    """`app.log`; `kind` is a class of the user's own, None for ours."""
+    return (kind or importlib.import_module("sedano.worker.applog").Logging)(app)
+
+
 def make_worker(app: Celery, **options: Any) -> Any:
     """A worker node of `app`; options as the fields of `sedano.worker.plan.WorkerOptions`."""
     node = importlib.import_module("sedano.worker.node")

@@ -40,11 +40,27 @@ class LogPlan(msgspec.Struct, frozen=True):
         return self.format == JSON
 
 
-def setup_logs(plan: LogPlan, *, index: int = 0) -> None:
-    """Set up the loggers of this process. A receiver of `setup_logging` takes all of it over, the redirection included.
+_is_set_up = False
+
+
+def is_set_up() -> bool:
+    """Whether somebody has set up the loggers of this process, or of the one that it was forked from."""
+    return _is_set_up
+
+
+def note_setup(is_done: bool) -> None:
+    """Have `is_set_up` say so."""
+    global _is_set_up
+    _is_set_up = is_done
+
+
+def setup_logs(plan: LogPlan, *, index: int = 0) -> list[tuple[Any, Any]]:
+    """Set up the loggers of this process. A receiver of `setup_logging` takes all of it over, the redirection included; what
+    receivers answered is returned.
 
     Raises what such a receiver raises: a worker that cannot log as it was told must not go on in silence.
     """
+    note_setup(True)
     logfile = node_format(plan.file, plan.node, index=index) if plan.file else None
     color = _wants_color(plan)
     heard = {"loglevel": plan.level, "logfile": logfile, "colorize": color}
@@ -60,6 +76,7 @@ def setup_logs(plan: LogPlan, *, index: int = 0) -> None:
     if plan.redirect and not taken_over:
         redirect_streams(plan.redirect_level)
         os.environ.update(CELERY_LOG_REDIRECT="1", CELERY_LOG_REDIRECT_LEVEL=str(plan.redirect_level))
+    return taken_over
 
 
 def _setup_loggers(plan: LogPlan, logfile: str | None, color: bool, heard: dict[str, Any]) -> None:
@@ -70,11 +87,18 @@ def _setup_loggers(plan: LogPlan, logfile: str | None, color: bool, heard: dict[
     plain = JsonFormatter() if plan.is_json else ColorFormatter(plan.format, color, plan.date_format)
     _configure(root, plan.level, logfile, plain)
     signals.after_setup_logger.send(None, logger=root, format=plan.format, **heard)
+    setup_task_logger(plan, logfile, color)
+
+
+def setup_task_logger(plan: LogPlan, logfile: str | None, color: bool, *, propagate: bool = False) -> logging.Logger:
+    """Set up the logger of tasks alone, and return it."""
     tasks = logging.getLogger("celery.task")
     of_tasks = JsonFormatter() if plan.task_format == JSON else TaskFormatter(plan.task_format, color, plan.task_date_format)
     _configure(tasks, plan.level, logfile, of_tasks)
-    tasks.propagate = False
+    tasks.propagate = propagate
+    heard = {"loglevel": plan.level, "logfile": logfile, "colorize": color}
     signals.after_setup_task_logger.send(None, logger=tasks, format=plan.task_format, **heard)
+    return tasks
 
 
 def prepare_slot_logs(plan: LogPlan, index: int) -> None:
@@ -110,13 +134,25 @@ def _configure(logger: logging.Logger, level: int, logfile: str | None, formatte
     logger.setLevel(level)
     if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
         return  # somebody set it up, and the root logger is not to be hijacked
-    handler = _LogFile(logfile, encoding="utf-8") if logfile else _LogStream(sys.__stderr__)
+    handler = handler_for(logfile)
     handler.setFormatter(formatter)
     logger.addHandler(handler)
 
 
+def handler_for(logfile: Any) -> logging.Handler:
+    """A handler that writes to a file by its name, to a stream, or to stderr (None)."""
+    if isinstance(logfile, str):
+        return _LogFile(logfile, encoding="utf-8")
+    return _LogStream(sys.__stderr__ if logfile is None else logfile)
+
+
 def _wants_color(plan: LogPlan) -> bool:
-    if plan.color is not None:
-        return plan.color
+    return wants_color(plan.color, plan.file)
+
+
+def wants_color(color: bool | None, file: str | None) -> bool:
+    """Whether lines are coloured: as `color` says, unset at a terminal only."""
+    if color is not None:
+        return color
     stream: Any = sys.__stderr__
-    return plan.file is None and stream is not None and stream.isatty()
+    return file is None and stream is not None and stream.isatty()

@@ -33,7 +33,7 @@ from sedano.worker.brisk import brisk
 from sedano.worker.keeper import Keeper, KeeperEars, KeeperTerms
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
-from sedano.worker.logs import prepare_slot_logs, setup_logs
+from sedano.worker.logs import LogPlan, prepare_slot_logs, setup_logs
 from sedano.worker.mailbox import NodeHands, NodeMailbox
 from sedano.worker.neighbours import Neighbours
 from sedano.worker.nodenames import node_name
@@ -157,7 +157,7 @@ class Worker:
         """Logging, hooks, banner. Hooks may still add queues: the plan is made again after them."""
         app = self.app
         if not self.embedded:
-            setup_logs(plan.log)
+            self._setup_logs(plan.log)
         advise(app, self._findings)
         signals.worker_init.send(self)
         signals.celeryd_after_setup.send(self.hostname, instance=self, conf=app.conf)
@@ -167,6 +167,12 @@ class Worker:
             if plan.log.level <= logging.INFO:
                 say(task_list(app, builtin=plan.log.level <= logging.DEBUG))
         return plan
+
+    def _setup_logs(self, log: LogPlan) -> None:
+        if self.app.given["log"] is None:
+            setup_logs(log)
+        else:  # a class of the user's own
+            self.app.log.setup(log.level, log.file, log.redirect, log.redirect_level, log.color, self.hostname)
 
     def _refused_as_root(self) -> bool:
         uid = os.getuid() if hasattr(os, "getuid") else -1

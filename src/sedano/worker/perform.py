@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from sedano.app.attempt import Attempt, fail_attempt, run_attempt
 from sedano.app.context import Context, running
 from sedano.contracts import Outcome, ResultWrite, Settlement
 from sedano.exceptions import OperationalError, SoftTimeLimitExceeded, UnreadableMessage
+from sedano.log import LoggingProxy
 from sedano.protocol.call import Body, read_body
 from sedano.protocol.saferepr import saferepr
 from sedano.worker import lines
@@ -149,6 +151,9 @@ class Performer:
     def _prepare(self, attempt: Attempt) -> None:
         """Called when the body is over: its settlement is made before hooks and signals tell of the outcome."""
         self._user_code.over()
+        stream = sys.stdout
+        if type(stream) is LoggingProxy:
+            stream.end_line()
         self._settlement = self._settler.settle(self._held, self._request, attempt)
 
     def _internal_error(self, held: Held, request: Context, attempt: Attempt) -> Settlement:
