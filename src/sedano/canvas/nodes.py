@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 
-class Node(msgspec.Struct):
+class Node(msgspec.Struct, gc=False):
     """One result: of a call, or of a group when `members` is not None. `parent` is what ran before it."""
 
     id: str

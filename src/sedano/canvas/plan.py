@@ -26,7 +26,7 @@ from sedano.canvas.nodes import Node
 from sedano.canvas.shapes import Map, options_of
 
 
-class Send(msgspec.Struct):
+class Send(msgspec.Struct, gc=False):
     """Apply `signature` (the map of one call): `args` go before its own and `kwargs` over its own unless it is immutable,
     `options` over its own."""
 
