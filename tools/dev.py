@@ -212,6 +212,14 @@ def faults(arguments: Sequence[str]) -> int:
     return run([PYTHON, "-m", "tests.faults.matrix", *arguments])
 
 
+def fuzz(arguments: Sequence[str]) -> int:
+    """Feed every decoder with anything, a minute each: `./dev fuzz [SECONDS]`, `--target T`."""
+    set_up(["test"], EXTRAS)
+    if subprocess.call([str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted(["fuzz"], [])]):
+        say("atheris, which guides a fuzzer by coverage, is not to be had for this Python: going on without")
+    return run([PYTHON, "-m", "tests.fuzz", *arguments])
+
+
 def soak(arguments: Sequence[str]) -> int:
     """Run mixed calls with a kill every few seconds for an hour; `--minutes M`, `--store S`."""
     need_programs(["strace"])
@@ -225,7 +233,10 @@ def docs(arguments: Sequence[str]) -> int:
     return run([PYTHON, "-m", "sedano.settings.reference", *arguments])
 
 
-CHORES = {"demo": demo, "test": test, "check": check, "fix": fix, "bench": bench, "faults": faults, "soak": soak, "docs": docs}
+CHORES = {
+    "demo": demo, "test": test, "check": check, "fix": fix, "bench": bench, "faults": faults, "soak": soak, "fuzz": fuzz,
+    "docs": docs,
+}  # fmt: skip
 
 
 def main(words: Sequence[str]) -> int:

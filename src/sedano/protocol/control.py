@@ -20,6 +20,7 @@ from sedano.protocol.serializers import dumps
 
 PIDBOX_EXCHANGE = "celery.pidbox"
 REPLY_EXCHANGE = "reply.celery.pidbox"
+_LATEST = 2**62  # a logical clock that a node can still count on from
 
 
 class ReplyTo(msgspec.Struct, frozen=True):
@@ -51,11 +52,11 @@ class ControlRequest(msgspec.Struct, frozen=True):
 
 def matches(node: str, pattern: str, matcher: str | None) -> bool:
     """Whether a node's name fits; `matcher` is "glob" (None too) or "pcre". One that nobody knows matches no node."""
-    if matcher in (None, "glob"):
-        return fnmatch.fnmatch(node, pattern)
     try:
+        if matcher in (None, "glob"):
+            return fnmatch.fnmatch(node, pattern)
         return matcher == "pcre" and re.match(pattern, node) is not None
-    except re.error:
+    except (re.error, RecursionError, OverflowError):  # not all that is wrong with a pattern is a re.error
         return False
 
 
@@ -155,7 +156,7 @@ def _message(body: Any, serializer: str, headers: dict[str, Any], address: Reply
 
 def _clock(message: Message) -> int:
     clock = message.headers.get("clock")
-    return clock if type(clock) is int else 0
+    return clock if type(clock) is int and 0 <= clock <= _LATEST else 0
 
 
 def _expires(message: Message) -> float:

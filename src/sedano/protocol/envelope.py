@@ -19,6 +19,9 @@ from sedano.protocol.serializers import json
 
 DELIVERIES_HEADER = "x-sedano-deliveries"
 PARKED_HEADER = "x-sedano-parked-until"
+# What a message says of these is written by anybody; stores can hold so much.
+_MOST_DELIVERIES = 2**31
+_LATEST = 1e12
 
 _PARTS: dict[str, tuple[type, str]] = {
     "body": (str, "text"),
@@ -150,7 +153,7 @@ def redelivered(message: Message, deliveries: int) -> Message:
 def deliveries_of(message: Message) -> int:
     """Earlier deliveries that were begun and lost; 0 for a fresh message."""
     count = message.headers.get(DELIVERIES_HEADER, 0)
-    return count if type(count) is int and count > 0 else 0
+    return min(count, _MOST_DELIVERIES) if type(count) is int and count > 0 else 0
 
 
 def parked(message: Message, until: float) -> Message:
@@ -162,7 +165,9 @@ def parked(message: Message, until: float) -> Message:
 def parked_until(message: Message) -> float | None:
     """What `parked` wrote, None for a message that was never parked."""
     until = message.headers.get(PARKED_HEADER)
-    return float(until) if isinstance(until, int | float) and not isinstance(until, bool) else None
+    if isinstance(until, bool) or not isinstance(until, int | float) or not abs(until) <= _LATEST:
+        return None
+    return float(until)
 
 
 def is_redelivered(message: Message) -> bool:

@@ -54,6 +54,10 @@ class Ledger:
             found.append(Entry(event, task_id, int(pid), float(at)))
         return found
 
+    def knows(self, pid: int) -> bool:
+        """Whether this process has written a line."""
+        return self.path.exists() and f" {pid} ".encode() in self.path.read_bytes()
+
     def starts(self) -> Counter[str]:
         return Counter(entry.task_id for entry in self.entries() if entry.event == "start")
 

@@ -119,6 +119,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--table", action="store_true", help="run nothing: write the tables anew from the figures of the last runs"
     )
+    parser.add_argument("--no-table", action="store_true", help="write nothing")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="for the random moments")
     parser.add_argument(
         "--keep", type=Path, default=Path(tempfile.gettempdir()) / "sedano-faults", help="logs of what is wrong"
@@ -141,7 +142,7 @@ def main(words: Sequence[str]) -> int:
             (cell, pool.submit(run_until_it_hits, cell, quick=asked.quick, seed=asked.seed, keep=asked.keep)) for cell in cells
         ]
         found = {cell.key: job.result() for cell, job in work}
-    if not asked.quick:
+    if not (asked.quick or asked.no_table):
         table.write(found)
     states = [table.state_of(figures, FAULTS[key.split()[-1]]) for key, figures in found.items()]
     print(", ".join(f"{states.count(state)} {state}" for state in (table.GOOD, table.NOT_HIT, table.WRONG)))

@@ -11,9 +11,11 @@ import traceback
 from pathlib import Path
 
 from tests.faults.matrix.catalog import FAULTS
-from tests.faults.matrix.shapes import FULL, POOLS, QUICK, Fault
+from tests.faults.matrix.shapes import FULL, LANES, POOLS, QUICK, Fault
 from tests.faults.matrix.stage import NotHit, Stage, stage_of
 from tests.faults.matrix.verdict import Found, all_outcomes, verdict_of
+
+from sedano.worker.pools import LANES as LANE_POOLS
 
 
 def run_cell(stage: Stage, fault: Fault) -> tuple[Found, list[str]]:
@@ -31,7 +33,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    fault, folder, size = FAULTS[asked.fault], Path(asked.folder), QUICK if asked.quick else FULL
+    fault, folder = FAULTS[asked.fault], Path(asked.folder)
+    size = QUICK if asked.quick else LANES if asked.pool in LANE_POOLS else FULL
     began, found, wrong, logs = time.monotonic(), Found(0, 0), list[str](), ""
     with stage_of(asked.store, fault, POOLS[asked.pool], asked.acks, size, folder, asked.seed) as stage:
         try:

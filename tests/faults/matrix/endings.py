@@ -56,5 +56,5 @@ def container(stage: Stage) -> None:
 
 FAULTS = [
     Fault("poison", "calls that kill their process every time", poison, deliveries=CAP, must_interrupt=True),
-    Fault("container", "TERM, 30 s, KILL under load", container, must_interrupt=True),
+    Fault("container", "TERM, a grace period, KILL under load", container, must_interrupt=True),
 ]

@@ -78,8 +78,17 @@ def other_version(stage: Stage) -> None:
 
 
 FAULTS = [
-    Fault("locked", "the file is locked by a stranger for longer than a lease", locked, SQLITE, setting="impatient"),
-    Fault("disk-full", "the disk is full for longer than a lease, and has room again", disk_full, SQLITE, setting="small disk"),
-    Fault("deleted", "the database file is deleted", deleted, SQLITE, forgives=True),
-    Fault("version", "an older Sedano opens the file of a newer one", other_version, SQLITE),
+    Fault(
+        "locked", "the file is locked by a stranger for longer than a lease", locked, SQLITE, setting="impatient", beside=True
+    ),
+    Fault(
+        "disk-full",
+        "the disk is full for longer than a lease, and has room again",
+        disk_full,
+        SQLITE,
+        setting="small disk",
+        beside=True,
+    ),
+    Fault("deleted", "the database file is deleted", deleted, SQLITE, forgives=True, beside=True),
+    Fault("version", "an older Sedano opens the file of a newer one", other_version, SQLITE, beside=True),
 ]

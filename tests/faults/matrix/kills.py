@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from functools import partial
 
 from tests.faults.matrix.shapes import Fault
@@ -95,20 +94,21 @@ def kill_at(stage: Stage, points: list[str]) -> None:
     for crash in crashes:
         options = tuple(BIRTHS) if stage.pool.parts else ()
         victim = stage.node(small=True, crash=crash, options=options)
-        stage.wait_for(partial(reached, victim, crash), crash.point)
+        stage.wait_for(partial(reached, victim, crash, stage), crash.point)
         stage.hit()
         if victim.process.poll() is None:
             victim.signal(signal.SIGTERM)
 
 
-def reached(victim: Node, crash: CrashAt) -> bool:
+def reached(victim: Node, crash: CrashAt, stage: Stage) -> bool:
     """Whether the victim was killed at its point. Some points are passed only when a slot has died: sees to that too."""
     if crash.reached():
         return True
     if crash.point.startswith(("supervisor.slotdeath", "template.reaped")):
         with contextlib.suppress(NodeError):
-            kill(victim.slots()[0])
-        time.sleep(0.3)  # for another one to be born
+            for slot in victim.slots():
+                if stage.run.ledger.knows(slot):  # one that is just being born holds nothing yet
+                    kill(slot)
     return False
 
 
@@ -153,7 +153,9 @@ FAULTS = [
     Fault("kill-node", "kill -9 of a whole node", kill_nodes, must_interrupt=True),
     Fault("kill-fleet", "kill -9 of all nodes at once", kill_fleet, must_interrupt=True),
     Fault("points-slot", "kill -9 at each named point of a slot", kill_at_slot_points),
-    Fault("points-template", "kill -9 at each named point of the template", kill_at_template_points, part="template"),
-    Fault("points-supervisor", "kill -9 at each named point of the supervisor", kill_at_supervisor_points),
-    Fault("points-reaper", "kill -9 of the nodes that take over from a dead one", kill_reapers),
+    Fault(
+        "points-template", "kill -9 at each named point of the template", kill_at_template_points, part="template", beside=True
+    ),
+    Fault("points-supervisor", "kill -9 at each named point of the supervisor", kill_at_supervisor_points, beside=True),
+    Fault("points-reaper", "kill -9 of the nodes that take over from a dead one", kill_reapers, beside=True),
 ]

@@ -72,5 +72,5 @@ FAULTS = [
     ),
     Fault("cut", "connections break in the middle of a question or an answer", cut, REDIS, setting="proxy"),
     Fault("cut-off", "a node reaches nothing for two leases", cut_off, REDIS, setting="proxy"),
-    Fault("delay", "50 ms of delay each way", delay, REDIS, setting="proxy"),
+    Fault("delay", "50 ms of delay each way", delay, REDIS, setting="proxy", beside=True),
 ]

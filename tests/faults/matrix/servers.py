@@ -69,8 +69,8 @@ def fail_over(stage: Stage) -> None:
 FAULTS = [
     Fault("redis-restart", "Redis is killed and started again (appendonly, fsync always)", restart, REDIS, setting="lasting"),
     Fault("client-kill", "`CLIENT KILL` of all connections", kill_clients, REDIS),
-    Fault("maxmemory", "`maxmemory` is reached for longer than a lease, and lifted", out_of_memory, REDIS),
-    Fault("script-flush", "`SCRIPT FLUSH`", flush_scripts, REDIS),
+    Fault("maxmemory", "`maxmemory` is reached for longer than a lease, and lifted", out_of_memory, REDIS, beside=True),
+    Fault("script-flush", "`SCRIPT FLUSH`", flush_scripts, REDIS, beside=True),
     Fault(
         "failover",
         "the master dies, its replica takes over (Sentinel)",
@@ -79,5 +79,6 @@ FAULTS = [
         setting="sentinel",
         lease_s=10.0,
         forgives=True,
+        beside=True,
     ),
 ]

@@ -21,7 +21,8 @@ LEASE_S = 2.0
 @dataclass(frozen=True)
 class Pool:
     """`parts`: the processes below the supervisor that can be killed apart. `slots`: how many calls the first node runs at
-    once, `few` each of the others. `step_s`: a call takes up to seven of these. `coroutines`: its tasks are `async def`."""
+    once, `few` each of the others. `step_s`: a call takes up to seven of these. `coroutines`: its tasks are `async def`.
+    `like`: the pool with the same processes and the same way of speaking to the store."""
 
     options: tuple[str, ...]
     parts: frozenset[str] = frozenset()
@@ -29,6 +30,7 @@ class Pool:
     few: int = 1
     step_s: float = 0.001
     coroutines: bool = False
+    like: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -43,9 +45,9 @@ POOLS = {
     "processes": Pool((), PARTS, slots=2),
     "solo": Pool(("-P", "solo")),
     "threads": Pool(("-P", "threads"), PARTS, slots=8, few=4, step_s=0.005),
-    "asyncio": Pool(("-P", "asyncio"), PARTS, slots=8, few=4, step_s=0.005, coroutines=True),
+    "asyncio": Pool(("-P", "asyncio"), PARTS, slots=8, few=4, step_s=0.005, coroutines=True, like="threads"),
     "gevent": Pool(("-P", "gevent"), PARTS, slots=8, few=4, step_s=0.005),
-    "eventlet": Pool(("-P", "eventlet"), PARTS, slots=8, few=4, step_s=0.005),
+    "eventlet": Pool(("-P", "eventlet"), PARTS, slots=8, few=4, step_s=0.005, like="gevent"),
 }
 
 
@@ -56,6 +58,7 @@ class Fault:
     `act` does it as often as the stage asks for and calls `stage.hit` each time that it really did. `part` is the process that
     it is about: pools without it have no such cell. `must_interrupt`: it is about calls that run, so a run in which no begun
     call was hit shows nothing. `forgives`: what the store itself loses by this fault is told and not counted.
+    `beside`: it meets nothing that runs calls, so pools that are `like` another have no such cell.
     """
 
     name: str
@@ -68,9 +71,11 @@ class Fault:
     deliveries: int = 12
     must_interrupt: bool = False
     forgives: bool = False
+    beside: bool = False
 
     def fits(self, store: str, pool: Pool) -> bool:
-        return store in self.stores and (self.part is None or self.part in pool.parts)
+        has_part = self.part is None or self.part in pool.parts
+        return store in self.stores and has_part and not (self.beside and pool.like)
 
 
 @dataclass(frozen=True)
@@ -87,4 +92,5 @@ class Size:
 
 
 FULL = Size(calls=2000, kills=12, grace_s=30.0)
+LANES = Size(calls=600, kills=5, grace_s=10.0)  # pools of many calls in one process: each kill meets several
 QUICK = Size(calls=300, kills=3, grace_s=5.0)

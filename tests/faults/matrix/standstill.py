@@ -72,6 +72,6 @@ def half_alive(stage: Stage) -> None:
 
 FAULTS = [
     Fault("sleep", "a node stands still past its lease (SIGSTOP) and goes on (SIGCONT)", sleep),
-    Fault("clock", "the wall clock of a node jumps an hour, both ways", clock_jumps),
-    Fault("half-alive", "a slot that is alive and does not ask for work", half_alive, part="slot"),
+    Fault("clock", "the wall clock of a node jumps an hour, both ways", clock_jumps, beside=True),
+    Fault("half-alive", "a slot that is alive and does not ask for work", half_alive, part="slot", beside=True),
 ]

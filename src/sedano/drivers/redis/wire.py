@@ -72,6 +72,8 @@ class PureReader:
             reply = self._read()
         except _NotEnough:
             return NOTHING
+        except (ValueError, TypeError, RecursionError) as exc:  # a length that is no number, a list as a key
+            raise BadProtocol(f"a reply that cannot be read: {exc}") from exc
         del self._buffer[: self._at]
         return reply
 
