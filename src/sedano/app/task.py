@@ -233,8 +233,8 @@ class Task(TaskAttributes, Generic[P, R, C]):
     ) -> publishing.CallToSend:
         if self.soft_time_limit and self.time_limit and self.soft_time_limit > self.time_limit:
             raise ValueError(
-                f"task {self.name}: soft_time_limit ({self.soft_time_limit}) must be less than or equal to"
-                f" time_limit ({self.time_limit})"
+                f"soft_time_limit must be less than or equal to time_limit: task {self.name} has {self.soft_time_limit}"
+                f" and {self.time_limit}"
             )
         if self.typing:
             check = getattr(self, "__header__", None)
