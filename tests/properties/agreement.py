@@ -38,6 +38,8 @@ class Agreement(RuleBasedStateMachine):
         self.crashed: list[str] = []  # not heard of, not taken over
         self.ghosts: list[str] = []  # taken over or retired
         self.held: dict[str, dict[str, Standing]] = {}
+        self.paused: set[str] = set()
+        self.queue_of: dict[str, str] = {}  # where a call was taken from
         self.pendings: dict[str, set[str]] = {}  # what each has left to do in another result store
         self.alive: set[str] = set()
         self.dead: set[str] = set()
@@ -85,6 +87,17 @@ class Agreement(RuleBasedStateMachine):
         ready = self._ready_names(queue)
         assert self._all("purge", queue) == before
         self.alive -= ready
+
+    @rule(queues=st.lists(st.sampled_from(QUEUES), unique=True))
+    def pause(self, queues: list[str]) -> None:
+        self._all("pause", queues)
+        self.paused |= set(queues)
+
+    @precondition(lambda self: self.paused)
+    @rule(queues=st.lists(st.sampled_from(QUEUES), unique=True))
+    def resume(self, queues: list[str]) -> None:
+        assert self._all("resume", queues) == [name for name in queues if name in self.paused]
+        self.paused -= set(queues)
 
     # -- slots --------------------------------------------------------------------------------------------------------
 
@@ -273,7 +286,8 @@ class Agreement(RuleBasedStateMachine):
         assert sum(depth.dead for depth in seen["depth"]) == len(self.dead)
 
     def _nothing_is_lost(self) -> None:
-        """Whatever state the script left: take over, promote, take everything; every call is there once."""
+        """Whatever state the script left: take over, promote, resume, take everything; every call is there once."""
+        self.resume_all()
         self.owners.append(self._register())
         last = self.owners[-1]
         for owner in [owner for owner in self.held if owner not in (*self.ghosts, last)]:
@@ -284,6 +298,10 @@ class Agreement(RuleBasedStateMachine):
         self.touched |= self.alive
         self.reserve_by(last, 10_000)
         assert set(self.held[last]) == self.alive
+
+    def resume_all(self) -> None:
+        self._all("resume", list(QUEUES))
+        self.paused.clear()
 
     # -- helpers ------------------------------------------------------------------------------------------------------
 
@@ -346,9 +364,12 @@ class Agreement(RuleBasedStateMachine):
             assert name not in refused
             del held[name]
             self.touched.add(name)
+        assert reply["paused"] == self.paused
         for name, early in turn.begin:
-            assert name in reply["begun"]
-            held[name] = Standing.BEGUN_EARLY if early else Standing.BEGUN_LATE
+            assert (name in reply["begun"]) is (self.queue_of[name] not in self.paused)
+            assert name not in refused
+            if name in reply["begun"]:
+                held[name] = Standing.BEGUN_EARLY if early else Standing.BEGUN_LATE
         for name, queue, step, _, _, standing in reply["reserved"]:
             self._was_given(owner, name, queue, step)
             held[name] = standing
@@ -367,6 +388,8 @@ class Agreement(RuleBasedStateMachine):
         self.held[owner], self.pendings[owner] = {}, set()
 
     def _was_given(self, owner: str, name: str, queue: str, step: int) -> None:
+        assert queue not in self.paused, f"{name} was given out, and {queue} is paused"
+        self.queue_of[name] = queue
         assert name in self.alive, f"{name} was given out, and it was settled"
         assert not any(name in held for held in self.held.values()), f"{name} was given out, and somebody has it"
         if name not in self.touched:

@@ -90,6 +90,12 @@ class _Sabotaged(MemoryBroker):
             wanted["settle"] = [
                 with_fields(step, fate=Fate.ACK) if step.fate is Fate.REQUEUE else step for step in wanted.get("settle", ())
             ]
+        if self.fault == "pauses are not heeded":
+            pauses, self._store.agreements.pauses = self._store.agreements.pauses, {}
+            try:
+                return with_fields(super().turn(lease, **wanted), paused=frozenset(pauses))
+            finally:
+                self._store.agreements.pauses = pauses
         if self.fault == "queues in their own order":
             wanted["queues"] = sorted(wanted.get("queues", ()))
         if self.fault == "the first is only reserved":
@@ -123,6 +129,7 @@ def _requeued(tag: str) -> Settlement:
         "the first is only reserved",
         "promoted late",
         "whatever is parked",
+        "pauses are not heeded",
     ],
 )
 def test_given_a_driver_with_a_fault_when_it_is_compared_then_some_script_finds_it(

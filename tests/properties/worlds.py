@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sedano.contracts import Begin, BeginRule, Delay, Delivery, LeaseRecord, Settlement, Standing
+from sedano.contracts import Begin, BeginRule, Delay, Delivery, LeaseRecord, Pause, Settlement, Standing
 from sedano.exceptions import LeaseLost
 from sedano.testing.contracts.harness import Slot, StoreUnderTest
 from sedano.testing.contracts.messages import chord_part, dead, outgoing, requeue, result, settlement
@@ -40,6 +40,7 @@ class World:
         self.shared_results = shared_results
         self.operator = store.broker()
         self.results = store.results()
+        self.coordination = store.coordination()
         self.slots: dict[str, Slot] = {}
         self.tags: dict[tuple[str, str], str] = {}
         self.names: dict[str, str] = {}
@@ -60,6 +61,12 @@ class World:
 
     def unpark(self, tasks: list[str], queues: list[str], limit: int) -> object:
         return self.operator.unpark(tasks, queues, limit=limit)
+
+    def pause(self, queues: list[str]) -> None:
+        self.coordination.pause([Pause(name, 1.0) for name in queues])
+
+    def resume(self, queues: list[str]) -> object:
+        return self.coordination.resume(queues)
 
     def put_junk(self, queue: str, name: str) -> None:
         self.store.put_raw(queue, name.encode())
@@ -141,7 +148,8 @@ class World:
     def observe(self, names: list[str]) -> dict[str, object]:
         """Everything that can be seen from outside; `names` are calls whose results are asked for."""
         return {
-            "depth": self.operator.depth(QUEUES),
+            "depth": [with_fields(depth, since=None) for depth in self.operator.depth(QUEUES)],  # not all stores know it
+            "pauses": self.coordination.pauses(),
             "parked": self.operator.parked(QUEUES),
             "held": {record.owner: record.held for record in self.operator.leases()},
             "dead": [(letter.note.task_id, letter.queue) for letter in self.operator.dead_letters(limit=10_000)],
@@ -164,6 +172,7 @@ class World:
             "reserved": [_shown(delivery) for delivery in reply.reserved],
             "chords": [claim.group_id for claim in reply.chords],
             "more": reply.more if wanted.get("reserve") else None,
+            "paused": reply.paused,
         }
 
     def _settlement(self, tag: str, name: str, fate: str, out: str) -> Settlement:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sedano.app.drafts import Address, Stencils
 from sedano.app.finding import symbol_by_name
-from sedano.contracts.broker import QueueSpec
+from sedano.contracts.queues import QueueSpec
 from sedano.exceptions import QueueNotFound
 from sedano.protocol.queues import Exchange, Queue
 from sedano.rules.routing import QueueDefaults, QueueTable, Router, destination, look_at_names_only, prepare

@@ -23,7 +23,7 @@ from sedano.app.context import worker_call
 from sedano.app.drafts import Draft
 from sedano.app.messages import announced
 from sedano.app.sending import INTERRUPTED, MOST_BYTES, MOST_MESSAGES
-from sedano.contracts.broker import QueueSpec
+from sedano.contracts.queues import QueueSpec
 from sedano.exceptions import BrokerUnavailable, NotAllSent, SoftTimeLimitExceeded
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sedano.app import inspecting
 from sedano.app.inspecting import Inspect, flatten_reply
+from sedano.app.queuecontrol import QueueControl
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts.coordination import Revoke
 from sedano.exceptions import UnreadableMessage
@@ -24,7 +25,7 @@ _DEFAULT_TIMEOUT_S = 1.0
 _KEEP_REVOKED_S = 10800.0
 
 
-class Control:
+class Control(QueueControl):
     """Broadcasts commands to nodes and collects what they answer.
 
     Every command takes `destination` (node names) and passes `reply`, `timeout`, `limit`, `callback`, `pattern` and `matcher`

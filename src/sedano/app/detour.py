@@ -9,7 +9,8 @@ from contextlib import closing
 from typing import Any
 
 from sedano.app.connect import Stores
-from sedano.contracts.broker import Broker, QueueSpec
+from sedano.contracts.broker import Broker
+from sedano.contracts.queues import QueueSpec
 from sedano.exceptions import BrokerUnavailable, CeleryError
 from sedano.log import get_logger, redact_url
 from sedano.result.forking import on_fork

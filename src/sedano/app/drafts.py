@@ -16,7 +16,7 @@ import msgspec
 from sedano import signals
 from sedano.app.context import worker_call
 from sedano.app.terms import SendingTerms
-from sedano.contracts.broker import QueueSpec
+from sedano.contracts.queues import QueueSpec
 from sedano.contracts.settlement import Outgoing
 from sedano.protocol import serializers
 from sedano.protocol.ids import new_id, new_ids

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sedano.app.sending import Sender, Waiting, is_worth_another_try, raise_publish_error, waits
-from sedano.contracts.broker import QueueSpec
+from sedano.contracts.queues import QueueSpec
 from sedano.contracts.settlement import Outgoing
 from sedano.result.forking import on_fork
 

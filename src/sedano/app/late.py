@@ -18,7 +18,7 @@ from sedano.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
-    from sedano.contracts.broker import QueueSpec
+    from sedano.contracts.queues import QueueSpec
     from sedano.contracts.settlement import Outgoing
 
 

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sedano.contracts.broker import Broker, QueueSpec
+from sedano.contracts.broker import Broker
+from sedano.contracts.queues import QueueSpec
 from sedano.contracts.settlement import Outgoing
 from sedano.crashpoints import reach
 from sedano.exceptions import BrokerUnavailable, OperationalError, SoftTimeLimitExceeded

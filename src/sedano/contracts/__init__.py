@@ -6,14 +6,10 @@ from sedano.contracts.broker import (
     Broker,
     Capabilities,
     ChordReady,
-    DeadLetter,
     Delay,
     Delivery,
-    Depth,
     Lease,
     LeaseRecord,
-    Parked,
-    QueueSpec,
     Source,
     Standing,
     Taken,
@@ -22,6 +18,7 @@ from sedano.contracts.broker import (
 from sedano.contracts.bus import Bus, Mailbox
 from sedano.contracts.coordination import Coordination, Revoke
 from sedano.contracts.opening import OpenOptions
+from sedano.contracts.queues import DeadLetter, Depth, Parked, Pause, QueueSpec
 from sedano.contracts.results import Results, ResultStream
 from sedano.contracts.settlement import (
     ChordPart,
@@ -67,6 +64,7 @@ __all__ = [
     "Outcome",
     "Outgoing",
     "Parked",
+    "Pause",
     "Pending",
     "QueueSpec",
     "ResultStream",

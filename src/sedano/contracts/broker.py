@@ -30,6 +30,9 @@ Decisions that every driver keeps, each a test of `sedano.testing.contracts`:
 - After a first page of a take-over the old lease stays listed until it is empty, so that another can go on if the taker dies;
   nobody takes over his own.
 - One copy per queue however many bindings match; a message without a matching binding fails the whole step.
+- Of a paused queue (`Coordination.pause`) nothing is reserved, and what was reserved before is not begun: a `Begin` of it is
+  neither reported nor refused, it stays reserved for the caller to release. Everything else goes on: what was begun runs and
+  is settled, producers publish, delayed calls become due and wait.
 - Parked calls wait by task name, apart from everything else; they go back in the order in which their time ends.
 - The newest dead letter always stays, even when it is larger than the queue's cap.
 
@@ -44,7 +47,8 @@ from typing import Protocol
 
 import msgspec
 
-from sedano.contracts.settlement import DeadNote, Outgoing, Pending, Settlement
+from sedano.contracts.queues import DeadLetter, Depth, Parked, QueueSpec
+from sedano.contracts.settlement import Outgoing, Pending, Settlement
 from sedano.protocol.message import Message
 
 
@@ -169,7 +173,7 @@ class ChordReady(msgspec.Struct, frozen=True):
 class TurnReply(msgspec.Struct):
     """What a turn did. `refused` are tags of settlements, delays and begins that this lease does not hold (any more);
     their settlements were not applied. `begun` are the tags begun now. `more` tells that the queues held more than was
-    taken. `revision` is the store's revoke revision (`contracts/coordination.py`)."""
+    taken. `revision` is the store's revoke revision, `paused` names its paused queues (`contracts/coordination.py`)."""
 
     begun: list[str] = msgspec.field(default_factory=list)
     reserved: list[Delivery] = msgspec.field(default_factory=list)
@@ -177,6 +181,7 @@ class TurnReply(msgspec.Struct):
     chords: list[ChordReady] = msgspec.field(default_factory=list)
     more: bool = False
     revision: int = 0
+    paused: frozenset[str] = frozenset()
 
 
 class Taken(msgspec.Struct):
@@ -185,48 +190,6 @@ class Taken(msgspec.Struct):
     deliveries: list[Delivery] = msgspec.field(default_factory=list)
     pendings: list[Pending] = msgspec.field(default_factory=list)
     more: bool = False
-
-
-class DeadLetter(msgspec.Struct, frozen=True):
-    """A kept message. `id` is unique in the store; `raw` the exact stored form, for replay."""
-
-    id: str
-    queue: str
-    note: DeadNote
-    raw: bytes
-
-
-class Depth(msgspec.Struct, frozen=True):
-    """How many messages a queue has: ready to be taken, delayed, reserved by somebody, begun, dead letters, parked."""
-
-    queue: str
-    ready: int
-    delayed: int = 0
-    reserved: int = 0
-    begun: int = 0
-    dead: int = 0
-    parked: int = 0
-
-
-class Parked(msgspec.Struct, frozen=True):
-    """Calls of `queue` for a task that no worker knew: how many, and when the first of them fails (Unix seconds)."""
-
-    queue: str
-    task: str
-    count: int
-    due: float
-
-
-class QueueSpec(msgspec.Struct, frozen=True):
-    """A queue and its binding. `max_priority` and `arguments` are the broker's own business."""
-
-    name: str
-    exchange: str = ""
-    exchange_type: str = "direct"
-    routing_key: str = ""
-    durable: bool = True
-    auto_delete: bool = False
-    arguments: dict[str, object] = {}
 
 
 class Broker(Protocol):
@@ -354,8 +317,9 @@ class Broker(Protocol):
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
         """Return when one of `queues` may hold work, when one of `fds` is readable, or after `timeout_s`.
 
-        May return early for no reason; never sleeps through work that was published after the last `turn` that
-        reserved nothing. Without `capabilities.wait_fds`, `fds` must be empty.
+        May return early for no reason; never sleeps through work that was published, or whose queue was resumed, after the
+        last `turn` that reserved nothing. What that turn named as paused ends no wait. Without `capabilities.wait_fds`,
+        `fds` must be empty.
         """
         ...
 

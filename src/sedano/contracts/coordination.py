@@ -1,4 +1,4 @@
-"""Locks and revokes: what the nodes of a cluster agree on through a store."""
+"""Locks, revokes and paused queues: what the nodes of a cluster agree on through a store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
+
+from sedano.contracts.queues import Pause
 
 
 class Revoke(msgspec.Struct, frozen=True):
@@ -30,6 +32,21 @@ class Coordination(Protocol):
         ...
 
     def revision(self) -> int: ...
+
+    # -- pauses -------------------------------------------------------------------------------------------------------
+
+    def pause(self, pauses: Sequence[Pause]) -> None:
+        """From the return of this call on no turn reserves or begins anything of these queues, known ones or not, until they
+        are resumed: `contracts/broker.py`. Kept by the store as its messages are. A second order replaces the first."""
+        ...
+
+    def resume(self, queues: Sequence[str]) -> list[str]:
+        """End their pauses and wake who waits for work; returns those that were paused, in the order given."""
+        ...
+
+    def pauses(self) -> list[Pause]:
+        """All that hold now, by the queue's name."""
+        ...
 
     # -- locks --------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -22,10 +22,14 @@ _USAGE = (
 
 
 class NodeAnswers:
-    """Questions by name in `commands`; each takes the arguments of the message by name and returns the answer."""
+    """Questions by name in `commands`; each takes the arguments of the message by name and returns the answer. `paused` tells
+    which queues of the store are paused."""
 
-    def __init__(self, app: Celery, plan: NodePlan, table: SharedTable, pid: int) -> None:
+    def __init__(
+        self, app: Celery, plan: NodePlan, table: SharedTable, pid: int, paused: Callable[[], Collection[str]] = frozenset
+    ) -> None:
         self._app, self._plan, self._table, self._pid = app, plan, table, pid
+        self._paused = paused
         self._began = time.monotonic()
         self.commands: Mapping[str, Callable[..., Any]] = {
             "active_queues": self.active_queues,
@@ -38,7 +42,11 @@ class NodeAnswers:
         }
 
     def active_queues(self) -> list[dict[str, Any]]:
-        return [queue.as_dict(recurse=True) for queue in self._app.amqp.queues.consume_from.values()]
+        paused = self._paused()
+        return [
+            {**queue.as_dict(recurse=True), "paused": name in paused}
+            for name, queue in self._app.amqp.queues.consume_from.items()
+        ]
 
     def conf(self, with_defaults: bool = False) -> dict[str, Any]:
         """Only what JSON can say; secrets are masked."""

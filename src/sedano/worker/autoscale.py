@@ -43,7 +43,7 @@ class DepthProbe:
             self._moves = False
             self._link.close()
         try:
-            ready = sum(depth.ready for depth in self._link.broker().depth(self._queues))
+            ready = sum(depth.ready for depth in self._link.broker().depth(self._queues) if not depth.paused)
             self._link.worked()
         except OperationalError as exc:
             return self._link.broke(exc)

@@ -1,5 +1,5 @@
 """Keeps the node alive in the store: renews its leases, watches those of others, moves due calls to their queues, follows
-the revokes.
+the revokes and the pauses.
 
 A thread with a connection of its own; it runs no code of the user's and waits for nothing but the store, because a late
 renewal stops every slot of the node. Taking over the dead is the reaper's work.
@@ -24,6 +24,7 @@ from sedano.rules.lease import LeaseWatch, look_every, renew_every
 from sedano.rules.promotion import look_again_in
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
+from sedano.worker.pauses import PauseWatch
 from sedano.worker.rounds import Rounds, Schedule
 from sedano.worker.table import Phase
 
@@ -102,6 +103,7 @@ class Keeper:
         self._strangers = False
         self._known_connection = False
         self._revision = 0
+        self._pauses = PauseWatch(terms.queues)
         self._hands_back = False
         self._serves = True
         self._has_estates: Callable[[], bool] = lambda: False
@@ -168,6 +170,7 @@ class Keeper:
         if self._schedule.take("beat") or (self._works() and self.is_late):
             self._renew()
             self._look_at_others()
+            self._pauses.look(self._connected_coordination().pauses())
             if self._works():
                 self._follow_revokes()
             self._schedule.set("beat", self._pace_s())
@@ -283,14 +286,18 @@ class Keeper:
     def _follow_revokes(self) -> None:
         """Find orders to end running calls which were given to another node, or while nobody heard. Slots that become busy
         read them at their turns."""
-        if self._coordination is None:
-            self._coordination = self._open_coordination()
-        if self._coordination.revision() == self._revision:
+        coordination = self._connected_coordination()
+        if coordination.revision() == self._revision:
             return
-        self._revision, orders = self._coordination.revokes()
+        self._revision, orders = coordination.revokes()
         deadly = [order for order in orders if order.terminate]
         if deadly:
             self._ears.terminate(deadly)
+
+    def _connected_coordination(self) -> Coordination:
+        if self._coordination is None:
+            self._coordination = self._open_coordination()
+        return self._coordination
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

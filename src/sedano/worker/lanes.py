@@ -218,9 +218,12 @@ class LaneOwner:
     def _turn(self, begin: Sequence[Held], reserve: int) -> TurnReply:
         turns = self._turns
         rule = self._rule(reserve) if reserve else None
-        reply = turns.take([Begin(held.tag, held.terms.early) for held in begin], reserve, rule)
+        wanted = [Begin(held.tag, held.terms.early) for held in begin]
+        reply = turns.take(wanted, reserve, rule)
         if reply.reserved:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
+        if reply.paused:
+            turns.heed_pauses(reply, wanted)
         if reply.revision != self._revocations.revision and self._revocations.follow(reply.revision):
             self._intake.revoked = self._revocations.ids
         if not self._capabilities.shared_results:

@@ -340,7 +340,7 @@ class _Run:
                 accept=accept,
                 serializer=serializer,
                 state=worker,
-                answers=NodeAnswers(self._app, plan, self._table, worker.pid).commands,
+                answers=NodeAnswers(self._app, plan, self._table, worker.pid, self._paused).commands,
                 clock=self._app.clock,
             )
             supervisor.mailbox = self._mailbox
@@ -358,6 +358,10 @@ class _Run:
         supervisor.followers = [helper for helper in (self._mailbox, self._neighbours, self._probe) if helper is not None]
         worker.supervisor = supervisor
         return supervisor
+
+    def _paused(self) -> set[str]:
+        with contextlib.closing(self._stores.open_coordination()) as coordination:
+            return {pause.queue for pause in coordination.pauses()}
 
     def _scale(self, supervisor: Supervisor) -> DepthProbe:
         """Let the supervisor grow and shrink its pool; the thread that counts for it, started."""

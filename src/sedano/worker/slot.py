@@ -179,9 +179,12 @@ class Slot:
 
     def _turn(self, window: Sequence[Held], reserve: int, begin_new: BeginRule | None = None) -> TurnReply:
         turns = self._turns
-        reply = turns.take([Begin(held.tag, held.terms.early) for held in window], reserve, begin_new)
+        begin = [Begin(held.tag, held.terms.early) for held in window]
+        reply = turns.take(begin, reserve, begin_new)
         if reply.reserved:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
+        if reply.paused:
+            turns.heed_pauses(reply, begin)
         if reply.revision != self._revocations.revision and self._revocations.follow(reply.revision):
             self._intake.revoked = self._revocations.ids
         if not self._capabilities.shared_results:

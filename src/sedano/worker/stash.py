@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sedano.contracts import Delivery
 from sedano.rules.window import MAX_WINDOW, RunTimes, choose_window
@@ -62,6 +62,16 @@ class Stash:
 
     def tags(self) -> list[str]:
         return [held.tag for held in self._ready] + [delivery.tag for _, _, delivery in self._later]
+
+    def take_out(self, queues: Collection[str]) -> list[str]:
+        """Take out what came from `queues`; their tags."""
+        gone = [held.tag for held in self._ready if held.delivery.queue in queues]
+        gone += [delivery.tag for _, _, delivery in self._later if delivery.queue in queues]
+        if gone:
+            self._ready = deque(held for held in self._ready if held.delivery.queue not in queues)
+            self._later = [entry for entry in self._later if entry[2].queue not in queues]
+            heapq.heapify(self._later)
+        return gone
 
     def clear(self) -> None:
         self._ready.clear()

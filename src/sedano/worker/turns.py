@@ -181,6 +181,15 @@ class Turns:
         if tags:
             self.patiently(lambda: self._broker.release(self.lease, tags))
 
+    def heed_pauses(self, reply: TurnReply, asked: Sequence[Begin]) -> None:
+        """Give back what is reserved of queues that are paused, and what was `asked` to be begun and was not."""
+        tags = self._stash.take_out(reply.paused)
+        if len(reply.begun) < len(asked):
+            tags += {one.tag for one in asked}.difference(reply.begun)
+        self._row.stash = len(self._stash)
+        if tags:
+            self.patiently(lambda: self._broker.release(self.lease, tags))
+
     def unbegin(self, tags: Sequence[str]) -> None:
         """Give back begun calls that were not started."""
         self.begun.difference_update(tags)

@@ -1,11 +1,11 @@
-"""Revokes and locks. Revokes are kept by the wall clock, locks by the monotonic one: nobody outlives this process."""
+"""Revokes, pauses and locks. Revokes are kept by the wall clock, locks by the monotonic one: nobody outlives this process."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sedano.contracts import Revoke
+from sedano.contracts import Pause, Revoke
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class Lock:
 class Agreements:
     def __init__(self) -> None:
         self.revision = 0
+        self.pauses: dict[str, Pause] = {}
         self._revokes: dict[str, tuple[Revoke, float]] = {}
         self._locks: dict[str, Lock] = {}
         self._terms: dict[str, int] = {}

@@ -119,7 +119,8 @@ class MemoryBroker:
         with self._store.lock:
             owner = self._store.owners.alive(lease)
             self._check(owner, settle)
-            reply = TurnReply(revision=self._store.agreements.revision)
+            paused = frozenset(self._store.agreements.pauses)
+            reply = TurnReply(revision=self._store.agreements.revision, paused=paused)
             for key in stored:
                 owner.pendings.pop(key, None)
             for settlement in settle:
@@ -129,7 +130,7 @@ class MemoryBroker:
             for start in begin:
                 self._begin(owner, start, reply)
             if reserve:
-                items, reply.more = self._store.queues.take(queues, reserve)
+                items, reply.more = self._store.queues.take([name for name in queues if name not in paused], reserve)
                 held = [self._store.owners.hold(owner, item) for item in items]
                 reply.reserved = [_delivery(each) for each in held]
                 if begin_new is not None:
@@ -202,7 +203,7 @@ class MemoryBroker:
 
     def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
         with self._store.lock:
-            return self._store.queues.handback(queues, limit)
+            return self._store.queues.handback(queues, limit, self._clock.wall())
 
     # -- connection ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +224,7 @@ class MemoryBroker:
                 if (settlement.fate is Fate.DEAD) != (settlement.dead is not None):
                     raise ValueError(f"settlement of {settlement.tag}: a dead note belongs to the fate DEAD, and only to it")
                 for outgoing in settlement.messages_out:
-                    self._store.queues.items_of(outgoing)
+                    self._store.queues.items_of(outgoing, 0.0)
 
     def _settle(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
         key = pending_key(settlement.tag)
@@ -241,7 +242,7 @@ class MemoryBroker:
         if settlement.dead is not None:
             self._store.dead.keep(held.item.queue, held.item.raw, settlement.dead)
         elif settlement.fate is Fate.REQUEUE:
-            self._store.queues.put_last(_redelivered(held.item))
+            self._store.queues.put_last(_redelivered(held.item, self._clock.wall()))
 
     def _write_result(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
         now, records = self._clock.wall(), self._store.records
@@ -272,6 +273,8 @@ class MemoryBroker:
             reply.refused.append(order.tag)
             return
         if held.standing is Standing.RESERVED:
+            if held.item.queue in reply.paused:
+                return
             held.standing = Standing.BEGUN_EARLY if order.early else Standing.BEGUN_LATE
         reply.begun.append(order.tag)
 
@@ -279,7 +282,8 @@ class MemoryBroker:
 
     def _publish_all(self, messages: Sequence[Outgoing]) -> None:
         """All or nothing: whatever can be raised is raised before the first message is stored."""
-        entries = [(item, outgoing) for outgoing in messages for item in self._store.queues.items_of(outgoing)]
+        now = self._clock.wall()
+        entries = [(item, outgoing) for outgoing in messages for item in self._store.queues.items_of(outgoing, now)]
         for item, outgoing in entries:
             if outgoing.due is None:
                 self._store.queues.put_last(item)
@@ -297,7 +301,8 @@ class MemoryBroker:
         reserved, begun = self._store.owners.count(name)
         dead = len(self._store.dead.letters(name, self._clock.wall()))
         parked = sum(each.count for each in self._store.queues.parked(name))
-        return Depth(name, self._store.queues.ready(name), self._store.queues.delayed(name), reserved, begun, dead, parked)
+        queues, paused = self._store.queues, name in self._store.agreements.pauses
+        return Depth(name, queues.ready(name), queues.delayed(name), reserved, begun, dead, parked, queues.since(name), paused)
 
 
 def _delivery(held: Held) -> Delivery:
@@ -319,11 +324,12 @@ def head_of(delivery: Delivery) -> tuple[str | None, bool]:
     return task if isinstance(task, str) else None, delivery.redelivered
 
 
-def _redelivered(item: Item) -> Item:
+def _redelivered(item: Item, now: float) -> Item:
     """The item marked as given out once more; bytes that are no message cannot be marked and stay as they are."""
+    item.since = now
     try:
         message = envelope.decode(item.raw)
     except UnreadableMessage:
         return item
     counted = envelope.redelivered(message, envelope.deliveries_of(message) + 1)
-    return Item(envelope.encode(counted), item.queue, item.step)
+    return Item(envelope.encode(counted), item.queue, item.step, now)

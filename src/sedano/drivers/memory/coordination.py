@@ -1,11 +1,11 @@
-"""Locks and revokes on memory. Keeps the promises of `contracts/coordination.py`."""
+"""Locks, revokes and pauses on memory. Keeps the promises of `contracts/coordination.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sedano.clock import Clock
-from sedano.contracts import Revoke
+from sedano.contracts import Pause, Revoke
 from sedano.drivers.memory.store import Store
 
 
@@ -25,6 +25,18 @@ class MemoryCoordination:
     def revision(self) -> int:
         with self._store.lock:
             return self._store.agreements.revision
+
+    def pause(self, pauses: Sequence[Pause]) -> None:
+        with self._store.lock:
+            self._store.agreements.pauses.update((pause.queue, pause) for pause in pauses)
+
+    def resume(self, queues: Sequence[str]) -> list[str]:
+        with self._store.lock:
+            return [name for name in dict.fromkeys(queues) if self._store.resume(name)]
+
+    def pauses(self) -> list[Pause]:
+        with self._store.lock:
+            return sorted(self._store.agreements.pauses.values(), key=lambda pause: pause.queue)
 
     def acquire(self, name: str, owner: str, *, ttl_s: float) -> int | None:
         with self._store.lock:

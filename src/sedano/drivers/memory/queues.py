@@ -19,11 +19,12 @@ STEPS = (0, 3, 6, 9)
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A stored message and where it belongs."""
+    """A stored message and where it belongs; `since` when it came to wait there (wall seconds), None for what is unknown."""
 
     raw: bytes
     queue: str
     step: int
+    since: float | None = None
 
 
 @dataclass(slots=True)
@@ -58,13 +59,13 @@ class Queues:
     def names(self) -> list[str]:
         return sorted(self._queues)
 
-    def items_of(self, outgoing: Outgoing) -> list[Item]:
+    def items_of(self, outgoing: Outgoing, now: float) -> list[Item]:
         """A copy for each queue that the message is routed to; nothing is stored yet.
 
         Raises `OperationalError` when there is no such queue, `EncodeError` when the message cannot be written.
         """
         raw, step = envelope.encode(outgoing.message), step_of(outgoing.priority)
-        return [Item(raw, name, step) for name in self._route(outgoing)]
+        return [Item(raw, name, step, now) for name in self._route(outgoing)]
 
     def _route(self, outgoing: Outgoing) -> list[str]:
         if not outgoing.exchange:
@@ -90,6 +91,7 @@ class Queues:
             self._on_ready(item.queue)
 
     def delay(self, item: Item, due: float) -> None:
+        item.since = due  # it has not waited before
         bisect.insort(self._queue(item.queue).delayed, (due, next(self._arrivals), item))
 
     def park(self, item: Item, task: str, due: float) -> None:
@@ -139,12 +141,13 @@ class Queues:
             self._queues[entry[3].queue].parked.remove(entry)
         return [entry[3] for entry in entries]
 
-    def handback(self, queues: Iterable[str], limit: int) -> int:
+    def handback(self, queues: Iterable[str], limit: int, now: float) -> int:
         """Move up to `limit` delayed calls, then parked ones, to the tails, earliest first, whether they are due or not."""
         names = [name for name in dict.fromkeys(queues) if name in self._queues]
         entries = sorted(entry for name in names for entry in self._queues[name].delayed)[:limit]
         for entry in entries:
             self._queues[entry[2].queue].delayed.remove(entry)
+            entry[2].since = now
             self.put_last(entry[2])
         unparked = self._unpark(names, limit - len(entries))
         for item in unparked:
@@ -163,6 +166,12 @@ class Queues:
     def ready(self, name: str) -> int:
         queue = self._queues.get(name)
         return sum(map(len, queue.ready.values())) if queue else 0
+
+    def since(self, name: str) -> float | None:
+        """When the first of the heads of its steps came, as far as it is known."""
+        queue = self._queues.get(name)
+        heads = [line[0].since for line in queue.ready.values() if line] if queue else []
+        return min((since for since in heads if since is not None), default=None)
 
     def delayed(self, name: str) -> int:
         queue = self._queues.get(name)

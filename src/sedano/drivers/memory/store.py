@@ -37,13 +37,23 @@ class Store:
     def start_waiting(self, waker: Waker, queues: Sequence[str]) -> None:
         """From now on `waker` is woken when one of `queues` gets work, and at once if it has some."""
         self._waiting[waker] = frozenset(queues)
-        if any(self.queues.ready(name) for name in queues):
+        if any(self.queues.ready(name) for name in queues if name not in self.agreements.pauses):
             waker.wake()
 
     def stop_waiting(self, waker: Waker) -> None:
         self._waiting.pop(waker, None)
 
+    def resume(self, queue: str) -> bool:
+        """End the queue's pause; whether it had one."""
+        if self.agreements.pauses.pop(queue, None) is None:
+            return False
+        if self.queues.ready(queue):
+            self._wake_waiting(queue)
+        return True
+
     def _wake_waiting(self, queue: str) -> None:
+        if queue in self.agreements.pauses:
+            return
         for waker, queues in self._waiting.items():
             if queue in queues:
                 waker.wake()

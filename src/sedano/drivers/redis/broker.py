@@ -77,7 +77,8 @@ class RedisBroker:
         self._visibility_timeout_s = visibility_timeout_s
         self._router = Router(connection, keys)
         self._bindings_refreshed_at = clock.monotonic()
-        self._alarm = Alarm(connection, is_polling=is_polling)
+        self._alarm = Alarm(connection, keys.own("paused"), is_polling=is_polling)
+        self._paused = b""  # what the last turn said of paused queues
         self._raws: dict[str, dict[str, bytes]] = {}  # owner -> tag -> envelope of what it holds, for requeueing
         self._capabilities = Capabilities(
             source=Source.SLOT, shared_results=writer is not None, schedule=True, many_processes=True, wait_fds=True
@@ -196,6 +197,7 @@ class RedisBroker:
                 raise
             reply = self._connection.run(_TURN, keys, [*whose, room, *what])
         answer = turns.read_turn(self._alive(lease, reply), lease.owner, turns.places(self._keys, names), self._writer, settle)
+        self._paused = reply[-1]
         self._forget(lease, [*(one.tag for one in settle), *(one.tag for one in delay), *answer.refused])
         if answer.reserved:
             self._remember(lease, answer.reserved)
@@ -223,8 +225,11 @@ class RedisBroker:
         return parking.unpark(self._connection, self._keys, tasks, list(dict.fromkeys(queues)), limit)
 
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
+        if self._paused:
+            paused = turns.names_of(self._paused)
+            queues = [name for name in queues if name not in paused]
         lists, _ = turns.sources(self._keys, tuple(queues))
-        self._alarm.wait([str(name) for name in lists], timeout_s, fds)
+        self._alarm.wait([str(name) for name in lists], timeout_s, fds, known=self._paused)
 
     # -- operators ----------------------------------------------------------------------------------------------------
 
@@ -359,6 +364,7 @@ class RedisBroker:
             own("revision"),
             own("delayed."),
             *operators.letter_keys(self._keys),
+            own("paused"),
         )
 
     def _places(self) -> tuple[str, str, str]:

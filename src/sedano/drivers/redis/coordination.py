@@ -1,4 +1,4 @@
-"""Locks and revokes on Redis, by the server's clock. Keeps the promises of `contracts/coordination.py`."""
+"""Locks, revokes and pauses on Redis, by the server's clock. Keeps the promises of `contracts/coordination.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sedano.contracts import Revoke
+from sedano.contracts import Pause, Revoke
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.keys import Keys
 from sedano.drivers.redis.scripts import load
@@ -14,9 +14,11 @@ from sedano.drivers.redis.turns import milliseconds
 from sedano.drivers.redis.wire import Argument
 
 _REVOKE, _REVOKES, _ACQUIRE, _RELEASE_LOCK = load("revoke"), load("revokes"), load("acquire"), load("release_lock")
+_PAUSE, _RESUME = load("pause"), load("resume")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Revoke)
+_pause_decoder = msgspec.msgpack.Decoder(Pause)
 
 
 class RedisCoordination:
@@ -24,6 +26,7 @@ class RedisCoordination:
         self._connection = connection
         self._keys = keys
         self._revoke_keys = (keys.own("revoked"), keys.own("revoke_orders"), keys.own("revision"))
+        self._pause_keys = (keys.own("pauses"), keys.own("paused"))
 
     # -- revokes ------------------------------------------------------------------------------------------------------
 
@@ -39,6 +42,21 @@ class RedisCoordination:
 
     def revision(self) -> int:
         return int(self._connection.command("GET", self._keys.own("revision")) or 0)
+
+    # -- pauses -------------------------------------------------------------------------------------------------------
+
+    def pause(self, pauses: Sequence[Pause]) -> None:
+        if pauses:
+            arguments = [part for pause in pauses for part in (pause.queue, _encoder.encode(pause))]
+            self._connection.run(_PAUSE, self._pause_keys, arguments)
+
+    def resume(self, queues: Sequence[str]) -> list[str]:
+        resumed = self._connection.run(_RESUME, self._pause_keys, tuple(queues))
+        return [name.decode() for name in resumed]
+
+    def pauses(self) -> list[Pause]:
+        records = self._connection.command("HVALS", self._pause_keys[0])
+        return sorted(map(_pause_decoder.decode, records), key=lambda pause: pause.queue)
 
     # -- locks --------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ Our own, all below `P_sedano.`:
     fanout.<exchange>     set   our queues bound to a fanout exchange: each gets a copy in its list, Celery's subscribers
                                 one by PUBLISH
     revoked               zset  task id -> end; revoke_orders hash task id -> order; revision the counter of changes
+    pauses                hash  queue -> the order to take nothing from it
+    paused                text  the names of these queues as JSON, which every turn reads
     lock.<name>           hash  owner, term; term.<name> the counter of terms
     fence, sequence, letter_id  counters
     layout                text  the version of all this

@@ -9,7 +9,9 @@ from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.deliveries import letters_of
 from sedano.drivers.redis.keys import Keys
 from sedano.drivers.redis.scripts import load
-from sedano.drivers.redis.wire import Argument
+from sedano.drivers.redis.wire import Argument, Reply
+from sedano.exceptions import OperationalError
+from sedano.protocol.waiting import waits_since
 
 _DEPTH, _LETTERS, _DROP_DEAD = load("depth"), load("letters"), load("drop_dead")
 
@@ -20,16 +22,19 @@ def letter_keys(keys: Keys) -> tuple[str, str, str, str, str]:
 
 
 def queues(connection: Connection, keys: Keys) -> list[str]:
-    """Queues that we declared or sent to, and those that Celery bound to an exchange. Walks through all keys."""
+    """Queues that we declared or sent to, and those that Celery bound to an exchange. Walks through all keys.
+
+    What other programs keep under such names, and cannot be bindings, is passed over.
+    """
     names = {name.decode() for name in connection.command("SMEMBERS", keys.own("queues"))}
     table = keys.binding("")
     cursor: Argument = 0
     while True:
-        cursor, found = connection.command("SCAN", cursor, "MATCH", _escaped(table) + "*", "COUNT", 1000)
+        cursor, found = connection.command("SCAN", cursor, "MATCH", _escaped(table) + "*", "COUNT", 1000, "TYPE", "set")
         for key in found:
-            if not _is_internal(key.decode().removeprefix(table)):
+            if not _is_internal(key.decode(errors="replace").removeprefix(table)):
                 members = connection.command("SMEMBERS", key)
-                names |= {member.decode().rsplit(keys.separator, 1)[-1] for member in members}
+                names.update(name for member in members if (name := _bound(member, keys)) is not None)
         if int(cursor) == 0:
             return sorted(names)
 
@@ -39,9 +44,19 @@ def depth(connection: Connection, keys: Keys, names: Sequence[str], now: float) 
     arguments: list[Argument] = [repr(now), len(keys.steps)]
     for name in names:
         arguments += (name, *keys.ready_of_all_steps(name))
-    script_keys = (keys.own("owners"), keys.own("held."), keys.own("delayed."), letters, dead, expiry, sizes, keys.own(""))
-    counts = connection.run(_DEPTH, script_keys, arguments)
-    return [Depth(name, *map(int, count)) for name, count in zip(names, counts, strict=True)]
+    script_keys = (
+        keys.own("owners"),
+        keys.own("held."),
+        keys.own("delayed."),
+        letters,
+        dead,
+        expiry,
+        sizes,
+        keys.own(""),
+        keys.own("pauses"),
+    )
+    found = connection.run(_DEPTH, script_keys, arguments)
+    return [_depth(connection, name, one, now) for name, one in zip(names, found, strict=True)]
 
 
 def purge(connection: Connection, keys: Keys, queue: str) -> int:
@@ -61,6 +76,27 @@ def dead_letters(
 
 def drop_dead(connection: Connection, keys: Keys, ids: Sequence[str]) -> int:
     return int(connection.run(_DROP_DEAD, letter_keys(keys)[:4], tuple(ids)))
+
+
+def _depth(connection: Connection, name: str, found: Reply, now: float) -> Depth:
+    if isinstance(found[0], bytes):
+        key, kind = (part.decode(errors="replace") for part in found)
+        raise OperationalError(
+            f"the key {key!r} on {connection.address.shown} is no list of messages of the queue {name!r} but a {kind}: another "
+            "program uses this database. Give Sedano a database or a global_keyprefix of its own, or the queue another name"
+        )
+    ready, delayed, reserved, begun, dead, parked, paused, heads = found
+    since = min((moment for head in heads if (moment := waits_since(head, now)) is not None), default=None)
+    return Depth(name, ready, delayed, reserved, begun, dead, parked, since, bool(paused))
+
+
+def _bound(member: bytes, keys: Keys) -> str | None:
+    """The queue of a binding; None for what is none."""
+    try:
+        parts = member.decode().split(keys.separator)
+    except UnicodeDecodeError:
+        return None
+    return parts[-1] if len(parts) >= 3 else None
 
 
 def _is_internal(exchange: str) -> bool:

@@ -49,6 +49,8 @@ Requeue = Callable[[Lease, str], bytes]
 """The bytes with which the delivery of a tag goes back to its queue."""
 
 _note_encoder = msgspec.msgpack.Encoder()
+_names_decoder = msgspec.json.Decoder(list[str])
+_NONE: frozenset[str] = frozenset()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -215,7 +217,7 @@ def read_turn(
     settle: Sequence[Settlement],
 ) -> TurnReply:
     """The answer; new deliveries are decoded here."""
-    revision, more, begun, refused, chords, first, taken, marks = reply
+    revision, more, begun, refused, chords, first, taken, marks, paused = reply
     reserved: list[Delivery] = []
     for position in range(0, len(taken), 2):
         queue, step = lists[abs(taken[position]) - 1]
@@ -229,7 +231,14 @@ def read_turn(
         chords=writer.ready(chords, (part for each in settle for part in each.parts)) if chords and writer is not None else [],
         more=more == b"1",
         revision=revision,
+        paused=names_of(paused) if paused else _NONE,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def names_of(paused: bytes) -> frozenset[str]:
+    """The queues that the text `paused` names."""
+    return frozenset(_names_decoder.decode(paused))
 
 
 def milliseconds(seconds: float) -> int:

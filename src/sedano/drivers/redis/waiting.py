@@ -13,8 +13,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sedano.drivers.redis.connection import Connection
-from sedano.drivers.redis.wire import ErrorReply
+from sedano.drivers.redis.connection import Command, Connection
+from sedano.drivers.redis.wire import ErrorReply, Reply
 from sedano.polling import POLLIN, new_poll
 
 POLL_S = 0.25
@@ -23,24 +23,26 @@ _ARM = ("CLIENT", "CACHING", "YES")
 
 
 class Alarm:
-    """The alarm of one connection; re-armed by every wait."""
+    """The alarm of one connection; re-armed by every wait. `switch` is a text that says which lists are to be waited for."""
 
-    def __init__(self, connection: Connection, *, is_polling: bool) -> None:
+    def __init__(self, connection: Connection, switch: str = "", *, is_polling: bool) -> None:
         self._connection = connection
+        self._switch = switch
         self._is_polling = is_polling
         self._tracked: object = None  # the conversation for which tracking is on
 
-    def wait(self, lists: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
-        """Return when one of `lists` holds something, when one of `fds` is readable, or after `timeout_s`.
+    def wait(self, lists: Sequence[str], timeout_s: float, fds: Sequence[int] = (), *, known: bytes = b"") -> None:
+        """Return when one of `lists` holds something, when one of `fds` is readable, or after `timeout_s`; with `known`, also
+        when the switch is another text than that.
 
         May return early for no reason. Raises what the connection raises.
         """
-        if not lists:
+        if not lists and not known:
             _wait_for(fds, timeout_s)
         elif self._can_track():
-            self._wait_for_push(lists, timeout_s, fds)
+            self._wait_for_push(lists, timeout_s, fds, known)
         else:
-            self._poll(lists, timeout_s, fds)
+            self._poll(lists, timeout_s, fds, known)
 
     def _can_track(self) -> bool:
         if self._is_polling:
@@ -56,19 +58,33 @@ class Alarm:
             self._tracked = self._connection.conversation
         return True
 
-    def _wait_for_push(self, lists: Sequence[str], timeout_s: float, fds: Sequence[int]) -> None:
-        # EXISTS is one read for all lists, whether they exist or not. Alarms up to its answer are old: it has seen them.
-        is_waiting = self._connection.pipeline([_ARM, ("EXISTS", *lists)])[1]
+    def _wait_for_push(self, lists: Sequence[str], timeout_s: float, fds: Sequence[int], known: bytes) -> None:
+        # One step for all lists, whether they exist or not, and the switch. Alarms up to its answer are old: it has seen them.
+        if known:
+            seen = self._connection.pipeline([_ARM, ("MULTI",), *self._looks(lists, known), ("EXEC",)])[-1]
+        else:
+            seen = self._connection.pipeline([_ARM, *self._looks(lists, known)])[1:]
         self._connection.pushes.clear()
-        if not is_waiting:
+        if _is_quiet(seen, known):
             self._connection.listen(timeout_s, fds)
 
-    def _poll(self, lists: Sequence[str], timeout_s: float, fds: Sequence[int]) -> None:
+    def _poll(self, lists: Sequence[str], timeout_s: float, fds: Sequence[int], known: bytes) -> None:
         ends_at = time.monotonic() + timeout_s
-        while not self._connection.command("EXISTS", *lists):
+        while _is_quiet(self._connection.pipeline(self._looks(lists, known)), known):
             left = ends_at - time.monotonic()
             if left <= 0 or _wait_for(fds, min(left, POLL_S)):
                 return
+
+    def _looks(self, lists: Sequence[str], known: bytes) -> list[Command]:
+        looks: list[Command] = [("GET", self._switch)] if known else []
+        return [*looks, ("EXISTS", *lists)] if lists else looks
+
+
+def _is_quiet(seen: Sequence[Reply], known: bytes) -> bool:
+    """Whether what `_looks` has seen is the switch as it is known, and no list."""
+    if known and seen[0] != known:
+        return False
+    return not any(seen[1:] if known else seen)
 
 
 def _wait_for(fds: Sequence[int], timeout_s: float) -> bool:

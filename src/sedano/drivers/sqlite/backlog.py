@@ -81,11 +81,14 @@ def declare(step: Step, spec: QueueSpec) -> None:
         step.db.execute(_SQL["bind"], (spec.exchange, spec.exchange_type, spec.routing_key, queue))
 
 
-def put(step: Step, entries: Sequence[Entry]) -> None:
-    """Store at the tails, in order; delayed where a due time is given. Raises `OperationalError` for an unbound exchange."""
+def put(step: Step, entries: Sequence[Entry], now: float) -> None:
+    """Store at the tails, in order, as come `now`; delayed where a due time is given.
+
+    Raises `OperationalError` for an unbound exchange.
+    """
     db = step.db
     ids = itertools.count((db.execute(_LAST_ID).fetchone()[0] or 0) + 1)
-    rows: list[tuple[int, int, int, int, float | None]] = []
+    rows: list[tuple[int, int, int, int, float | None, float | None]] = []
     bodies: list[tuple[int, bytes]] = []
     for entry in entries:
         for queue in _route(step, entry):
@@ -94,10 +97,10 @@ def put(step: Step, entries: Sequence[Entry]) -> None:
                 continue
             id_ = next(ids)
             if entry.due is None:
-                rows.append((id_, queue, READY, entry.priority, None))
+                rows.append((id_, queue, READY, entry.priority, None, now))
                 step.readied(queue)
             else:
-                rows.append((id_, queue, DELAYED, entry.priority, entry.due))
+                rows.append((id_, queue, DELAYED, entry.priority, entry.due, None))
             bodies.append((id_, entry.raw))
     db.executemany(_PUT, rows)
     db.executemany(_PUT_BODY, bodies)
@@ -126,13 +129,13 @@ def promote(step: Step, queues: Iterable[str], now: float, limit: int) -> int:
     return len(due)
 
 
-def handback(step: Step, queues: Iterable[str], limit: int) -> int:
+def handback(step: Step, queues: Iterable[str], limit: int, now: float) -> int:
     """Move up to `limit` delayed calls to the tails, earliest first, due or not."""
     known = [queue for queue in map(step.known_queue, queues) if queue is not None]
     rows = sorted(row for queue in known for row in step.db.execute(_SQL["delayed"], (queue, limit)).fetchall())[:limit]
     last = step.db.execute(_LAST_ID).fetchone()[0] or 0
     moved = [(row[1], last + 1 + n) for n, row in enumerate(rows)]
-    step.db.executemany(_PUT_LAST, moved)
+    step.db.executemany(_PUT_LAST, [(*ids, now) for ids in moved])
     step.db.executemany(_MOVE_BODY, moved)
     for row in rows:
         step.readied(row[2])

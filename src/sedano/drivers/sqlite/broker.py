@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from sedano.contracts import (
     Begin,
@@ -33,6 +34,7 @@ from sedano.drivers.sqlite.waiting import Waiter
 from sedano.exceptions import LeaseLost
 
 _PURGED_AT_ONCE = 5000
+_STEPS = as_json(backlog.STEPS)
 
 _QUEUES, _OWNERS, _DEAD, _TURN = load("backlog"), load("owners"), load("dead"), load("turn")
 _LEASE_AND_WORK, _DROP_PENDING = _TURN["lease-and-work"], _TURN["drop-pending"]
@@ -59,7 +61,7 @@ class SqliteBroker:
         entries = [entry_of(outgoing) for outgoing in messages]
         if entries:
             with self._store.step() as step:
-                backlog.put(step, entries)
+                backlog.put(step, entries, self._store.clock.wall())
 
     def declare(self, queues: Iterable[QueueSpec]) -> None:
         with self._store.step() as step:
@@ -121,8 +123,11 @@ class SqliteBroker:
                 return reply
         entries: list[list[Entry]] = [[entry_of(sent) for sent in each.messages_out] for each in settle]
         with self._store.step() as step:
-            reply = TurnReply(revision=owners.check(step, lease))
+            revision, any_paused = owners.check(step, lease)
+            reply = TurnReply(revision=revision)
             turn = Turn(step, lease, self._store.clock.wall(), self._capabilities.shared_results, reply)
+            if any_paused:
+                turn.heed_pauses()
             if stored:
                 step.db.executemany(_DROP_PENDING, [(lease.fence, storable(key)) for key in stored])
             turn.open(settle, delay, begin)
@@ -182,8 +187,8 @@ class SqliteBroker:
         return sorted(row[0] for row in self._store.query(_QUEUES["queue-names"]))
 
     def depth(self, queues: Sequence[str]) -> list[Depth]:
-        rows = self._store.query(_QUEUES["depth"], (as_json(queues), self._store.clock.wall()))
-        return [Depth(*row) for row in rows]
+        rows = self._store.query(_QUEUES["depth"], (as_json(queues), self._store.clock.wall(), _STEPS))
+        return [_depth(row) for row in rows]
 
     def parked(self, queues: Sequence[str]) -> list[Parked]:
         return parking.counts(self._store, queues)
@@ -210,8 +215,9 @@ class SqliteBroker:
 
     def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
         with self._store.step() as step:
-            count = backlog.handback(step, dict.fromkeys(queues), limit)
-            return count + parking.handback(step, queues, limit - count) if count < limit else count
+            now = self._store.clock.wall()
+            count = backlog.handback(step, dict.fromkeys(queues), limit, now)
+            return count + parking.handback(step, queues, limit - count, now) if count < limit else count
 
     # -- connection ---------------------------------------------------------------------------------------------------
 
@@ -230,8 +236,11 @@ class SqliteBroker:
         rows = self._store.query(_LEASE_AND_WORK, (lease.fence, lease.owner, as_json(names)))
         if not rows:
             raise LeaseLost(lease.owner)
-        revision, work = rows[0]
-        return TurnReply(revision=revision) if work is None else None
+        revision, any_paused, work = rows[0]
+        if work is not None:
+            return None
+        paused = self._store.query(_TURN["paused"]) if any_paused else ()
+        return TurnReply(revision=revision, paused=frozenset(name for _, name in paused))
 
     def _leave(self, step: Step, *, takes_work: bool = False) -> None:
         """We are not idle any more; if somebody woke us meanwhile, and we take nothing, the next one gets the call."""
@@ -247,3 +256,8 @@ class SqliteBroker:
         if self._waiter is not None:
             self._waiter.close()
             self._waiter = None
+
+
+def _depth(row: tuple[Any, ...]) -> Depth:
+    queue, ready, delayed, reserved, begun, dead, parked, since, paused = row
+    return Depth(queue, ready, delayed, reserved, begun, dead, parked, since, bool(paused))

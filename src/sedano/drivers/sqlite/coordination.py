@@ -1,11 +1,11 @@
-"""Locks and revokes on SQLite. Keeps the promises of `contracts/coordination.py`; both are kept by the wall clock, the only
+"""Locks, revokes and pauses on SQLite. Keeps the promises of `contracts/coordination.py`; times are of the wall clock, the only
 one that outlives a restart of the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sedano.contracts import Revoke
+from sedano.contracts import Pause, Revoke
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, Store, storable
 
@@ -32,6 +32,25 @@ class SqliteCoordination:
 
     def revision(self) -> int:
         return int(self._store.query(_SQL["revision"])[0][0])
+
+    def pause(self, pauses: Sequence[Pause]) -> None:
+        with self._store.step() as step:
+            for pause in pauses:
+                queue = step.queue_id(storable(pause.queue))
+                step.db.execute(_SQL["pause"], (queue, pause.since, storable(pause.reason), storable(pause.by)))
+
+    def resume(self, queues: Sequence[str]) -> list[str]:
+        resumed: list[str] = []
+        with self._store.step() as step:
+            for name in queues:
+                queue = step.known_queue(storable(name))
+                if queue is not None and step.db.execute(_SQL["resume"], (queue,)).fetchone() is not None:
+                    resumed.append(name)
+                    step.readied(queue)  # a slot that takes its share and sees more wakes the next one
+        return resumed
+
+    def pauses(self) -> list[Pause]:
+        return [Pause(*row) for row in self._store.query(_SQL["pauses"])]
 
     def acquire(self, name: str, owner: str, *, ttl_s: float) -> int | None:
         """A free lock begins a new term, even for the owner who had it before: in between it might have been anybody's."""

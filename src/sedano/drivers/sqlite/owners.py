@@ -23,13 +23,13 @@ def register(step: Step, owner: str, node: str) -> Lease:
     return Lease(owner, fence)
 
 
-def check(step: Step, lease: Lease) -> int:
-    """The revision of the revokes. Raises `LeaseLost` when the lease was taken over or has retired."""
+def check(step: Step, lease: Lease) -> tuple[int, bool]:
+    """The revision of the revokes, and whether a queue is paused. Raises `LeaseLost` when the lease was taken over or has
+    retired."""
     row = step.db.execute(_TURN["lease"], (lease.fence, lease.owner)).fetchone()
     if row is None:
         raise LeaseLost(lease.owner)
-    revision: int = row[0]
-    return revision
+    return row[0], bool(row[1])
 
 
 def renew(step: Step, leases: Sequence[Lease]) -> list[Lease]:

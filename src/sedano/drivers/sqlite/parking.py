@@ -19,7 +19,7 @@ _Parked = tuple[int, int, int, bytes]
 
 def promote(step: Step, queues: Sequence[str], now: float, limit: int) -> int:
     """Those whose time is over go to the heads; how many."""
-    return _to_heads(step, step.db.execute(_SQL["over"], (as_json(queues), now, limit)).fetchall())
+    return _to_heads(step, step.db.execute(_SQL["over"], (as_json(queues), now, limit)).fetchall(), now)
 
 
 def unpark(store: Store, tasks: Collection[str], queues: Sequence[str], limit: int) -> int:
@@ -30,13 +30,13 @@ def unpark(store: Store, tasks: Collection[str], queues: Sequence[str], limit: i
     if not store.query(_SQL["is-known"], what)[0][0]:
         return 0
     with store.step() as step:
-        return _to_heads(step, step.db.execute(_SQL["known"], (*what, limit)).fetchall())
+        return _to_heads(step, step.db.execute(_SQL["known"], (*what, limit)).fetchall(), store.clock.wall())
 
 
-def handback(step: Step, queues: Sequence[str], limit: int) -> int:
+def handback(step: Step, queues: Sequence[str], limit: int, now: float) -> int:
     """Up to `limit` go to the tails, those whose time ends first first; how many."""
     rows: list[_Parked] = step.db.execute(_SQL["over"], (as_json(queues), math.inf, limit)).fetchall()
-    _to_tails(step, rows)
+    _to_tails(step, rows, now)
     return len(rows)
 
 
@@ -44,14 +44,14 @@ def counts(store: Store, queues: Sequence[str]) -> list[Parked]:
     return [Parked(*row) for row in store.query(_SQL["counts"], (as_json(list(queues)),))]
 
 
-def _to_heads(step: Step, rows: Sequence[_Parked]) -> int:
+def _to_heads(step: Step, rows: Sequence[_Parked], now: float) -> int:
     first = (step.db.execute(_LAST_ID).fetchone()[0] or 0) + 1
-    _to_tails(step, rows)
+    _to_tails(step, rows, now)
     backlog.put_first(step, [Row((id_,), id_, queue, priority) for id_, (_, queue, priority, _) in enumerate(rows, first)])
     return len(rows)
 
 
-def _to_tails(step: Step, rows: Sequence[_Parked]) -> None:
+def _to_tails(step: Step, rows: Sequence[_Parked], now: float) -> None:
     if rows:
-        backlog.put(step, [Entry(raw, priority, "", "", None, queue) for _, queue, priority, raw in rows])
+        backlog.put(step, [Entry(raw, priority, "", "", None, queue) for _, queue, priority, raw in rows], now)
         step.db.execute(_SQL["drop"], (as_json([row[0] for row in rows]),))

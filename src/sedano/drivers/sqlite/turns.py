@@ -32,6 +32,7 @@ from sedano.drivers.sqlite.store import Step, as_json, storable
 _SQL, _QUEUES = load("turn"), load("backlog")
 _HELD, _HELD_ALL, _BEGIN, _DELAY = _SQL["held"], _SQL["held-all"], _SQL["begin"], _SQL["delay"]
 _LAST_SERIAL, _RESERVE, _RESERVE_LISTED, _LINE = _SQL["last-serial"], _SQL["reserve"], _SQL["reserve-listed"], _SQL["line"]
+_PAUSED = _SQL["paused"]
 _BODY, _READY = _QUEUES["body"], _QUEUES["ready"]
 
 _RANDOM_BITS = 16
@@ -83,6 +84,13 @@ class Turn:
     writes_results: bool
     reply: TurnReply
     _hands: dict[str, Held] = field(default_factory=dict)
+    _paused: frozenset[int] = frozenset()
+
+    def heed_pauses(self) -> None:
+        """Some queue is paused: see which."""
+        rows = self.step.db.execute(_PAUSED).fetchall()
+        self._paused = frozenset(row[0] for row in rows)
+        self.reply.paused = frozenset(row[1] for row in rows)
 
     def open(self, settle: Sequence[Settlement], delay: Sequence[Delay], begin: Sequence[Begin]) -> None:
         """See what of all this the lease holds."""
@@ -108,7 +116,7 @@ class Turn:
         if not accepted:
             return
         if outgoing:
-            backlog.put(self.step, outgoing)
+            backlog.put(self.step, outgoing, self.now)
         self._record(accepted)
         if ended:
             backlog.drop(self.step, ended)
@@ -134,6 +142,8 @@ class Turn:
                 self.reply.refused.append(order.tag)
                 continue
             if found.state == RESERVED:
+                if found.queue in self._paused:
+                    continue
                 (early if order.early else late).append(found.id)
             self.reply.begun.append(order.tag)
         for state, ids in ((BEGUN_EARLY, early), (BEGUN_LATE, late)):
@@ -143,6 +153,8 @@ class Turn:
     def reserve(self, limit: int, names: Sequence[str], rule: BeginRule | None) -> None:
         """What was reserved stands in `reply.reserved`, its bytes not read yet."""
         known = {queue: name for name in names if (queue := self.step.known_queue(name)) is not None}
+        for queue in self._paused.intersection(known):
+            del known[queue]
         if not known or limit <= 0:
             return
         db = self.step.db

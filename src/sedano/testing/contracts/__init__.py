@@ -12,6 +12,7 @@ _SUITES = (
     "harness",
     "leases",
     "opening",
+    "pauses",
     "pendings",
     "processes",
     "publishing",

@@ -8,6 +8,7 @@ from sedano.testing.contracts.deadletters import DeadLetterContract
 from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RefencingContract, RetiringContract
 from sedano.testing.contracts.opening import OpeningContract
 from sedano.testing.contracts.parking import ParkingContract
+from sedano.testing.contracts.pauses import PauseContract, PauseScheduleContract, PauseWakingContract, WaitingSinceContract
 from sedano.testing.contracts.pendings import PendingContract
 from sedano.testing.contracts.processes import ProcessContract
 from sedano.testing.contracts.publishing import ExchangeContract, PriorityContract, PublishingContract, QueueListContract
@@ -58,6 +59,10 @@ class BrokerContract(
     ScheduleContract,
     HandbackContract,
     ParkingContract,
+    PauseContract,
+    PauseScheduleContract,
+    PauseWakingContract,
+    WaitingSinceContract,
     DeadLetterContract,
     PendingContract,
     UnreadableContract,

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 lease  2 held  3 kept  4 pending  5 unacked  6 unacked_index  7 sequence  8 revision
 --       9 prefix of our schedules (delayed.)  10 letters  11 prefix of dead.  12 dead_expiry  13 dead_bytes  14 letter_id
---       15... the ready lists to look at, in this order
+--       15 paused  16... the ready lists to look at, in this order
 -- ARGV  1 fence  2 owner  3 global key prefix  4 separator  5 broker database  6 results database ('' when it is the same)
 --       7 '' or how many bytes the settling needs: it goes into a full server, too, when it frees as many
 --       then, each a count n followed by n entries:
@@ -25,7 +25,8 @@
 --
 -- Reply nil when the lease is lost; nothing was done then. Else
 --       {revision, '1' when there is more, {begun tags}, {refused tags}, {group keys whose chord is ready},
---        number of the first reserved, {number of list (from 1), envelope, ...}, how the first of them are begun: a letter each}
+--        number of the first reserved, {number of list (from 1), envelope, ...}, how the first of them are begun: a letter each,
+--        the paused queues as JSON or ''}
 --> values
 --> full
 --> results
@@ -70,6 +71,11 @@ local function forget(tags, has_unacked)
 end
 
 local refused, begun, chords = {}, {}, {}
+local revision, paused_queues = unpack(call('MGET', KEYS[8], KEYS[15]))
+local paused = {}
+if paused_queues then
+  for _, queue in ipairs(cjson.decode(paused_queues)) do paused[queue] = true end
+end
 
 local count = take_count()
 if count > 0 then many('HDEL', KEYS[4], take_tags(count)) end
@@ -208,6 +214,8 @@ if count > 0 then
     local standing = record and string.sub(record, 1, 1)
     if standing == 'e' or standing == 'l' then
       begun[#begun + 1] = tag
+    elseif standing and there[i] and paused_queues and paused[select(3, parts_of(record))] then
+      -- It stays reserved: whoever holds it gives it back.
     elseif standing and there[i] then
       begun[#begun + 1] = tag
       marks[#marks + 1] = tag
@@ -253,10 +261,13 @@ end
 local wanted = take_count()
 local reserved, more, first, marks = {}, '0', 0, ''
 if wanted > 0 then
-  local lists = #KEYS - 14
+  local lists = #KEYS - 15
   local missing = wanted
+  local function may_take(list)
+    return not paused_queues or not paused[string.match(ARGV[at + 2 * list - 1], '^%d+:(.*)$')]
+  end
   for list = 1, lists do
-    local items = call('RPOP', KEYS[14 + list], missing)
+    local items = may_take(list) and call('RPOP', KEYS[15 + list], missing)
     if items then
       missing = missing - #items
       for _, item in ipairs(items) do
@@ -264,7 +275,11 @@ if wanted > 0 then
         reserved[#reserved + 1] = item
       end
       if missing == 0 then
-        if call('EXISTS', unpack(KEYS, 14 + list)) > 0 then more = '1' end
+        local open = {}
+        for left = list, lists do
+          if may_take(left) then open[#open + 1] = KEYS[15 + left] end
+        end
+        if call('EXISTS', unpack(open)) > 0 then more = '1' end
         break
       end
     end
@@ -317,4 +332,4 @@ if wanted > 0 then
   end
 end
 
-return {tonumber(call('GET', KEYS[8]) or 0), more, begun, refused, chords, first, reserved, marks}
+return {tonumber(revision or 0), more, begun, refused, chords, first, reserved, marks, paused_queues or ''}

@@ -24,3 +24,16 @@ SELECT owner, term, ends_at FROM locks WHERE name = ?1
 -- name: set-lock
 INSERT INTO locks (name, owner, term, ends_at) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, term = excluded.term, ends_at = excluded.ends_at
+
+-- name: pause
+-- Queue ?1 is paused since ?2, for reason ?3, by ?4.
+INSERT INTO pauses (queue, since, reason, by_whom) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (queue) DO UPDATE SET since = excluded.since, reason = excluded.reason, by_whom = excluded.by_whom
+
+-- name: resume
+-- A row when queue ?1 was paused.
+DELETE FROM pauses WHERE queue = ?1 RETURNING queue
+
+-- name: pauses
+-- (queue's name, since, reason, by whom)
+SELECT q.name, p.since, p.reason, p.by_whom FROM pauses AS p CROSS JOIN queues AS q ON q.id = p.queue ORDER BY q.name

@@ -3,13 +3,14 @@
 SELECT 1 FROM listeners INDEXED BY listeners_idle WHERE idle IS NOT NULL LIMIT 1
 
 -- name: claim
--- Wake up to ?2 slots that wait for queue ?1, the longest idle first: they are not idle any more. (id, address)
+-- Wake up to ?2 slots that wait for queue ?1, the longest idle first: they are not idle any more. None if it is paused.
+-- (id, address)
 UPDATE listeners SET idle = NULL
 WHERE id IN (
   SELECT l.id FROM queues AS q
   JOIN listener_queues AS lq ON lq.queue = q.name
   JOIN listeners AS l ON l.id = lq.listener
-  WHERE q.id = ?1 AND l.idle IS NOT NULL
+  WHERE q.id = ?1 AND l.idle IS NOT NULL AND q.id NOT IN (SELECT queue FROM pauses)
   ORDER BY l.idle LIMIT ?2
 )
 RETURNING id, address
@@ -52,9 +53,9 @@ DELETE FROM listener_queues WHERE listener = ?1
 INSERT INTO listener_queues (listener, queue) VALUES (?1, ?2)
 
 -- name: queues-with-work
--- Of the queues that the listeners of the JSON list ?1 wait for: those that have something ready.
+-- Of the queues that the listeners of the JSON list ?1 wait for: those that have something ready and are not paused.
 SELECT DISTINCT q.id FROM listener_queues AS lq JOIN queues AS q ON q.name = lq.queue
-WHERE lq.listener IN (SELECT value FROM json_each(?1))
+WHERE lq.listener IN (SELECT value FROM json_each(?1)) AND q.id NOT IN (SELECT queue FROM pauses)
   AND EXISTS (SELECT 1 FROM messages INDEXED BY messages_ready WHERE state = 0 AND queue = q.id)
 
 -- name: watch

@@ -1,12 +1,20 @@
 -- name: lease
--- Nothing when lease (fence ?1, owner ?2) is not alive; else the revision of the revokes.
-SELECT (SELECT value FROM counters WHERE name = 'revokes') FROM owners WHERE fence = ?1 AND owner = ?2 AND ended = 0
+-- Nothing when lease (fence ?1, owner ?2) is not alive; else the revision of the revokes, and whether any queue is paused.
+SELECT (SELECT value FROM counters WHERE name = 'revokes'), EXISTS (SELECT 1 FROM pauses)
+FROM owners WHERE fence = ?1 AND owner = ?2 AND ended = 0
+
+-- name: paused
+-- (queue, its name) of those that are paused.
+SELECT q.id, q.name FROM pauses AS p CROSS JOIN queues AS q ON q.id = p.queue
 
 -- name: lease-and-work
--- As `lease`, and one of the queues in the JSON list of names ?3 that has something ready, or null.
-SELECT (SELECT value FROM counters WHERE name = 'revokes'), (
+-- As `lease`, and one of the queues in the JSON list of names ?3 that has something that may be taken, or null.
+SELECT (SELECT value FROM counters WHERE name = 'revokes'), EXISTS (SELECT 1 FROM pauses), (
   SELECT queue FROM messages INDEXED BY messages_ready
-  WHERE state = 0 AND queue IN (SELECT q.id FROM queues AS q WHERE q.name IN (SELECT value FROM json_each(?3))) LIMIT 1
+  WHERE state = 0 AND queue IN (
+    SELECT q.id FROM queues AS q
+    WHERE q.name IN (SELECT value FROM json_each(?3)) AND q.id NOT IN (SELECT queue FROM pauses)
+  ) LIMIT 1
 )
 FROM owners WHERE fence = ?1 AND owner = ?2 AND ended = 0
 
@@ -52,7 +60,7 @@ UPDATE messages SET state = ?1 WHERE id IN (SELECT value FROM json_each(?2))
 
 -- name: delay
 -- Message ?1 goes to the schedule, due at ?2.
-UPDATE messages SET state = 4, due = ?2, place = 0, owner = NULL, serial = NULL WHERE id = ?1
+UPDATE messages SET state = 4, due = ?2, place = 0, owner = NULL, serial = NULL, since = NULL WHERE id = ?1
 
 -- name: keep-pending
 INSERT INTO pendings (owner, key, content) VALUES (?1, ?2, ?3)

@@ -1,0 +1,56 @@
+"""The part of `app.control` that is about queues: what they hold, who consumes them, pause and resume. Not in Celery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+from sedano.app.queuestates import Consumers, QueueState, consumers_of, state_of
+from sedano.clock import SYSTEM_CLOCK
+from sedano.contracts.queues import Pause
+
+_ANSWER_S = 1.0
+
+
+class QueueControl:
+    """What `Control` inherits."""
+
+    app: Any
+    broadcast: Any
+
+    def queues(
+        self, names: Iterable[str] | None = None, *, timeout: float | None = _ANSWER_S, consumers: Consumers | None = None
+    ) -> list[QueueState]:
+        """What these queues hold, by default all that the app or the store knows, in the order of their names.
+
+        The nodes are asked who consumes them, for `timeout` seconds at most; None does not ask. `consumers` is an answer that
+        one has already. Raises OperationalError.
+        """
+        if consumers is None and timeout is not None:
+            consumers = self.consumers(timeout)
+        with closing(self.app.stores.open_broker()) as broker, closing(self.app.stores.open_coordination()) as coordination:
+            pauses = {pause.queue: pause for pause in coordination.pauses()}
+            wanted = list(names) if names is not None else sorted({*self.app.amqp.queues, *broker.queues(), *pauses})
+            depths = broker.depth(wanted)
+        return [state_of(depth, pauses, consumers, SYSTEM_CLOCK.wall()) for depth in depths]
+
+    def consumers(self, timeout: float = _ANSWER_S) -> Consumers:
+        """Which nodes take from which queues, Celery's among them, as far as they answer within `timeout` seconds; no longer
+        than until all have answered that heard the question."""
+        answers = self.broadcast("active_queues", reply=True, timeout=timeout) or []
+        with closing(self.app.stores.open_broker()) as broker:
+            return consumers_of(answers, broker.leases())
+
+    def pause_queue(self, queue: str, reason: str = "", *, by: str = "") -> None:
+        """Have no Sedano node take anything from `queue` until it is resumed; kept in the store.
+
+        What is begun finishes, what was reserved goes back, producers publish on. Celery's workers know no pauses.
+        """
+        with closing(self.app.stores.open_coordination()) as coordination:
+            coordination.pause([Pause(queue, SYSTEM_CLOCK.wall(), reason, by)])
+
+    def resume_queue(self, queue: str) -> bool:
+        """End the pause of `queue`; whether it had one."""
+        with closing(self.app.stores.open_coordination()) as coordination:
+            return bool(coordination.resume([queue]))

@@ -1,0 +1,2 @@
+ALTER TABLE messages DROP COLUMN since;
+DROP TABLE pauses;
