@@ -21,7 +21,9 @@ from sedano.contracts.settlement import Outgoing
 from sedano.protocol import serializers
 from sedano.protocol.ids import new_id, new_ids
 from sedano.protocol.message import Message, VettedMessage
+from sedano.protocol.results import writes_own_json
 from sedano.protocol.saferepr import saferepr
+from sedano.protocol.serializers import json
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
@@ -98,9 +100,14 @@ class Stencil(msgspec.Struct, frozen=True):
         first, tag = self.first, ""
         if task_id is None:
             task_id, tag = new_ids()
-        embed = {"callbacks": None, "errbacks": None, "chain": place.get("chain"), "chord": place.get("chord")}
+        chord = place.get("chord")
+        embed = {"callbacks": None, "errbacks": None, "chain": place.get("chain"), "chord": chord}
         body = (args, kwargs, embed)
-        content_type, content_encoding, data = serializers.dumps(body, first.serializer)
+        if chord is not None and first.serializer == "json":
+            to_write = (args, kwargs, {**embed, "chord": app.amqp.stencils.written(chord)})
+        else:
+            to_write = body
+        content_type, content_encoding, data = serializers.dumps(to_write, first.serializer)
         depth = self.terms.repr_depth
         headers = first.message.headers.copy()
         headers["id"] = headers["root_id"] = task_id
@@ -140,9 +147,23 @@ class Stencils:
 
     def __init__(self) -> None:
         self._known: dict[Any, Stencil] = {}
+        self._chord: tuple[Any, Any] = (None, None)
 
     def clear(self) -> None:
         self._known.clear()
+
+    def written(self, chord: Any) -> Any:
+        """The body of a chord, which all its header tasks take along, written once. Nobody changes it meanwhile: the map was
+        made when the chord was frozen."""
+        known, found = self._chord
+        if known is not chord:
+            found = json.written(chord) if writes_own_json() else chord
+            self._chord = (chord, found)
+        return found
+
+    def over(self) -> None:
+        """A workflow has gone out: its body is not kept."""
+        self._chord = (None, None)
 
     def draft(
         self,

@@ -42,7 +42,7 @@ def draft(
     `options` are those of `apply_async`, the task's own already merged in by the caller. Raises TypeError
     for wrong or unknown options, EncodeError for arguments that do not serialise, QueueNotFound.
     """
-    if task_id is not None:
+    if task_id is not None and not (type(task_id) is str and task_id.isascii()):
         check_call_values({"task_id": task_id})
     given, stencils = options, app.amqp.stencils
     made: Draft | None = stencils.draft(app, name, task_id, args or (), {} if kwargs is None else kwargs, given)

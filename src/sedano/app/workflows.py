@@ -189,6 +189,7 @@ def _portions(app: Celery, sends: Sequence[Send]) -> Iterator[list[Collected]]:
             announce(made)
             portion.append(Collected(made, AsyncResult(made.task_id, app=app), False))
         yield portion
+    app.amqp.stencils.over()
 
 
 def _sent(app: Celery, planner: Planner, node: Node, add: bool) -> Any:

@@ -20,11 +20,9 @@ _NO_OPTIONS: Map = {}
 def kind(signature: Map) -> str:
     """`"chain"`, `"group"`, `"chord"`, `"chunks"`, or `"task"` for everything that is one call."""
     named = signature.get("subtask_type")
-    if named in ("chain", "group", "chord"):
-        return str(named)
-    if named == "chunks" or (named is None and signature.get("task") == "celery.chunks" and "n" in signature["kwargs"]):
-        return "chunks"
-    return "task"
+    if named is None:
+        return "chunks" if signature.get("task") == "celery.chunks" and "n" in signature["kwargs"] else "task"
+    return str(named) if named in ("chain", "group", "chord", "chunks") else "task"
 
 
 def options_of(signature: Map) -> Map:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -74,6 +75,18 @@ def test_given_a_call_of_a_workflow_when_others_follow_then_they_have_nothing_of
     written(app, "t", (1,), {}, place, anew=True)
     _, found = written(app, "t", (1,), {}, options, anew=False)
     assert found == expected
+
+
+def test_given_a_chord_that_many_calls_take_along_then_what_was_written_of_it_is_used_for_no_other(app: Celery) -> None:
+    def chord(value: Any) -> dict[str, Any]:
+        return {**A_CALL, "args": [value]}
+
+    for value in (1, float("nan"), "half \ud800", {1: 2}, datetime(2030, 1, 1, tzinfo=UTC), 2**80):
+        shared = chord(value)
+        options = [{"chord": shared, "group_id": "g", "group_index": index} for index in range(3)]
+        expected = [written(app, "t", (1,), {}, each, anew=True)[1] for each in options]
+        assert [written(app, "t", (1,), {}, each, anew=False)[1] for each in options] == expected
+        assert [written(app, "t", (1,), {}, {**each, "chord": chord(value)}, anew=False)[1] for each in options] == expected
 
 
 @pytest.mark.parametrize(

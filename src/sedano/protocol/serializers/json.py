@@ -61,6 +61,28 @@ register_type(Decimal, "decimal", str, Decimal)
 register_type(uuid.UUID, "uuid", lambda value: {"hex": value.hex}, lambda value: uuid.UUID(**value))
 
 
+class Written:
+    """A value that is plain, and written already: for what many messages have in common. It must not be changed."""
+
+    __slots__ = ("raw", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.raw = value, msgspec.Raw(_fast_encoder.encode(value))
+
+    def __json__(self) -> Any:
+        return self.value
+
+
+def written(value: Any) -> Any:
+    """`value` as `Written` if it can be, else as it is."""
+    if is_plain(value):
+        try:
+            return Written(value)
+        except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+            pass
+    return value
+
+
 def encode(value: Any) -> bytes:
     """Raises `EncodeError` naming the type that JSON cannot carry."""
     if is_plain(value):
@@ -128,7 +150,7 @@ def is_plain(value: Any, depth: int = _PLAIN_DEPTH) -> bool:
         elif kind is dict or kind is list or kind is tuple:
             if member and (depth == 0 or not is_plain(member, depth - 1)):
                 return False
-        else:
+        elif kind is not Written:
             return False
     return True
 
@@ -169,7 +191,13 @@ def _object_hook(found: dict[str, Any]) -> Any:
     return read(found[_VALUE])
 
 
-_fast_encoder = msgspec.json.Encoder()
+def _raw_of(value: Any) -> Any:
+    if type(value) is Written:
+        return value.raw
+    raise NotImplementedError(f"msgspec is not given a {type(value).__name__}")
+
+
+_fast_encoder = msgspec.json.Encoder(enc_hook=_raw_of)
 _fast_decoder = msgspec.json.Decoder()
 _plain_encoder = json.JSONEncoder(default=_default, check_circular=False, separators=(",", ":"))
 _plain_decoder = json.JSONDecoder(object_hook=_object_hook)
