@@ -18,6 +18,7 @@ Exception
  │   │   ├─ NotAllSent                   of many calls some were not sent; it says which
  │   ├─ StoreFull                        the store took nothing because it is full
  │   ├─ MessageTooLarge                  the store refuses a message of this size
+ │   ├─ WorkflowNotFound                 nothing is known of a workflow of that id (LookupError too)
  │   ├─ LeaseLost                        our lease was taken over: what we hold is not ours any more
  │   └─ UnknownStore                     no driver for this URL
  ├─ BackendError
@@ -40,6 +41,10 @@ class CeleryError(Exception):
 
 
 SedanoError = CeleryError
+
+
+class WorkflowNotFound(CeleryError, LookupError):
+    """No record of such a workflow is kept, and no result tells of it."""
 
 
 class CeleryWarning(UserWarning):

@@ -96,11 +96,12 @@ def comparable(messages: list[Message]) -> Any:
     """The messages of a workflow, each id as the number of its first appearance.
 
     What the options of a signature inside a message say of its group and its parents is left out: who sends it in the end
-    says it again, in its headers.
+    says it again, in its headers. The header that names the workflow is our own.
     """
     parts: list[Any] = []
     for message in messages:
-        headers = {name: value for name, value in message.headers.items() if name not in ("origin", "argsrepr", "kwargsrepr")}
+        unsaid = ("origin", "argsrepr", "kwargsrepr", call.WORKFLOW_HEADER)
+        headers = {name: value for name, value in message.headers.items() if name not in unsaid}
         properties = {name: message.properties[name] for name in ("correlation_id", "priority")}
         body = json.loads(message.body, object_hook=_without_place)
         parts.append([headers, properties, body])

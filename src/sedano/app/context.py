@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sedano.protocol.call import Body, Call, Embed
+from sedano.protocol.call import WORKFLOW_HEADER, Body, Call, Embed
 
 # Headers that a message of ours or Celery's has anyway: whatever else stands beside them is the user's own.
 # fmt: off
 KNOWN_HEADERS = frozenset({
     "lang", "task", "id", "root_id", "parent_id", "group", "group_index", "retries", "eta", "expires", "timelimit", "shadow",
     "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting", "stamped_headers", "stamps", "compression",
-    "redelivered", "x-death", "x-sedano-deliveries",
+    "redelivered", "x-death", "x-sedano-deliveries", "x-sedano-workflow",
 })
 # fmt: on
 
@@ -68,6 +68,7 @@ class Context:
     taskset: str | None = None
     timelimit: Any = None
     utc: bool | None = None
+    sedano_workflow: str | None = None  # Sedano's own: the workflow that the call is a part of
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.__dict__.update(*args, **kwargs)
@@ -257,13 +258,15 @@ def _values(source: _Source) -> dict[str, Any]:
         values["eta"], values["expires"] = _iso(call.eta), _iso(call.expires)
     if call.ignore_result is not None:
         values["ignore_result"] = call.ignore_result
+    if WORKFLOW_HEADER in headers:
+        values["sedano_workflow"] = headers[WORKFLOW_HEADER]
     for name in own:
         if not hasattr(Context, name):  # a header must not stand in for what we say about the call
             values.setdefault(name, headers[name])
     return values
 
 
-for _name in _values((Call("", "", ignore_result=True), Body((), {}, Embed()), None, False)):
+for _name in _values((Call("", "", ignore_result=True, headers={WORKFLOW_HEADER: ""}), Body((), {}, Embed()), None, False)):
     setattr(LateContext, _name, _Late(_name, getattr(Context, _name, None)))
 
 

@@ -18,7 +18,9 @@ from sedano.app.context import worker_call
 from sedano.app.terms import SendingTerms
 from sedano.contracts.queues import QueueSpec
 from sedano.contracts.settlement import Outgoing
+from sedano.contracts.workflows import WorkflowNote
 from sedano.protocol import serializers
+from sedano.protocol.call import WORKFLOW_HEADER
 from sedano.protocol.ids import new_id, new_ids
 from sedano.protocol.message import Message, VettedMessage
 from sedano.protocol.results import writes_own_json
@@ -62,7 +64,7 @@ class Draft(msgspec.Struct, gc=False):
     """A message that is ready to go, and what signals and results need to know about it.
 
     `body` is what was serialized: `(args, kwargs, embed)`, or protocol 1's map. `eta_s` is when it is to start (Unix
-    seconds), None for now.
+    seconds), None for now. `workflow` is the record of the workflow that begins with it.
     """
 
     task_id: str
@@ -75,6 +77,7 @@ class Draft(msgspec.Struct, gc=False):
     serializer: str
     retry: bool
     retry_policy: dict[str, Any]
+    workflow: WorkflowNote | None = None
 
     def outgoing(self, *, due: float | None = None) -> Outgoing:
         """The message for the broker; with `due` it goes to the store's schedule."""
@@ -86,6 +89,7 @@ class Draft(msgspec.Struct, gc=False):
             where.exchange_type,
             self.message.properties.get("priority") or 0,
             due,
+            workflow=self.workflow,
         )
 
 
@@ -118,6 +122,8 @@ class Stencil(msgspec.Struct, frozen=True):
             request = running[1]
             headers["root_id"] = request.root_id or request.id or task_id
             headers["parent_id"] = request.id
+            if request.sedano_workflow is not None:
+                headers[WORKFLOW_HEADER] = request.sedano_workflow
         properties = first.message.properties.copy()
         properties["correlation_id"] = task_id
         if place:
@@ -210,6 +216,7 @@ class Stencils:
         # Receivers of signals may change the message that goes out.
         message: Message = copy.deepcopy(msgspec.structs.replace(made.message, body=b""))
         message.headers["group"] = message.headers["group_index"] = message.headers["parent_id"] = None
+        message.headers.pop(WORKFLOW_HEADER, None)
         self._known[_key(made.task, given)] = Stencil(terms, msgspec.structs.replace(made, message=message, body=None))
 
 

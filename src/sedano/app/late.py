@@ -54,6 +54,11 @@ def run_command(app: Celery, argv: Sequence[str] | None) -> int:
     return code
 
 
+def workflows_of(app: Celery) -> Any:
+    """`app.workflows`: no sending process needs it."""
+    return importlib.import_module("sedano.app.flows").Workflows(app)
+
+
 def name_of(app: Celery) -> str:
     """`module:attribute` under which this process can find `app`; a module is made for one that no module holds."""
     for name, module in sorted(sys.modules.items(), key=lambda item: item[0] == "__main__"):

@@ -17,7 +17,7 @@ from sedano.app.options import PROPERTY_OPTIONS, check_call_options, check_call_
 from sedano.canvas.signature import merge, plain
 from sedano.log import get_logger
 from sedano.protocol import compression, serializers
-from sedano.protocol.call import build
+from sedano.protocol.call import WORKFLOW_HEADER, build
 from sedano.protocol.ids import new_id
 from sedano.protocol.saferepr import saferepr
 
@@ -93,7 +93,7 @@ def draft(
         stamped_headers=stamped,
         stamps={stamp: get(stamp) for stamp in stamped} if stamped else None,
         **embed,
-        headers=headers,
+        headers=_with_workflow(headers),
         reply_to=get("reply_to") or app.thread_oid,
         exchange=where.exchange,
         routing_key=where.routing_key,
@@ -251,6 +251,15 @@ def _seconds(value: Any, what: str) -> float:
     if not -(2**31) < value < 2**40:
         raise ValueError(f"{what} is out of range: {value!r}")
     return value
+
+
+def _with_workflow(headers: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What a call of a workflow sends is a part of it, too."""
+    running = worker_call()
+    workflow_id = None if running is None else running[1].sedano_workflow
+    if workflow_id is None or (headers is not None and WORKFLOW_HEADER in headers):
+        return headers
+    return {**(headers or {}), WORKFLOW_HEADER: workflow_id}
 
 
 def _priority(value: Any) -> int | None:

@@ -10,6 +10,8 @@ from sedano.protocol.serializers import accept_types, adopt
 from sedano.result import ResultTerms
 from sedano.settings import Settings
 
+_LONGEST_KEPT_S = 10 * 365 * 86400.0  # where results are kept for ever
+
 
 class SendingTerms(msgspec.Struct, frozen=True):
     """`revision` is that of the settings they were read from."""
@@ -24,6 +26,8 @@ class SendingTerms(msgspec.Struct, frozen=True):
     retry_policy: dict[str, Any]
     repr_depth: int
     inherit_priority: bool
+    workflow_max_bytes: int
+    workflow_keep_s: float
 
 
 def sending_terms(conf: Settings) -> SendingTerms:
@@ -40,6 +44,8 @@ def sending_terms(conf: Settings) -> SendingTerms:
         retry_policy=conf.typed("task_publish_retry_policy"),
         repr_depth=int(conf.typed("task_repr_maxlevels")),
         inherit_priority=bool(conf.typed("task_inherit_parent_priority")),
+        workflow_max_bytes=int(conf.typed("task_workflow_max_bytes")),
+        workflow_keep_s=float(conf.typed("result_expires") or _LONGEST_KEPT_S),
     )
 
 

@@ -11,17 +11,21 @@ from sedano.app import late
 from sedano.app.batches import Collected, add_to_parent, open_batch, publish_all, publish_all_async
 from sedano.app.context import worker_call
 from sedano.app.messages import announce, draft_signature
+from sedano.app.recording import Recorder
 from sedano.canvas import Signature, maybe_signature, shapes
 from sedano.canvas.freezing import Place
 from sedano.canvas.nodes import Node
 from sedano.canvas.plan import Planner, Send
 from sedano.canvas.unrolled import Unrolled
+from sedano.contracts.workflows import WorkflowNote
 from sedano.exceptions import ImproperlyConfigured
+from sedano.protocol.call import WORKFLOW_HEADER
 from sedano.protocol.ids import new_id
 from sedano.result import AsyncResult, GroupResult, allow_join_result
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
+    from sedano.app.flows import Workflows
 
 _AT_ONCE = 1000  # calls whose messages are in memory together
 
@@ -31,6 +35,12 @@ _PLACE = ("task_id", "group_id", "group_index", "chord")
 
 class SendsWorkflows:
     """The part of `Celery` that sends chains, groups and chords."""
+
+    @property
+    def workflows(self) -> Workflows:
+        """Look at workflows that were sent, and cancel them."""
+        workflows: Workflows = late.workflows_of(cast("Celery", self))
+        return workflows
 
     def send_workflow(self, signature: Signature[Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Any:
         """Send what can start now; the result that it will have, None of an empty chain.
@@ -46,10 +56,10 @@ class SendsWorkflows:
             return _nothing(app, signature)
         if _grows(signature):
             return _send_growing(app, signature, args, kwargs, options)
-        planner, node, add = _planned(app, signature, args, kwargs, options)
+        planner, node, add, note = _planned(app, signature, args, kwargs, options)
         if planner.plan.chords:
             app.backend.start_chords(planner.plan.sizes())
-        for portion in _portions(app, planner.plan.sends):
+        for portion in _portions(app, planner.plan.sends, None if note is None else note.id, note):
             _publish(app, portion)
         return _sent(app, planner, node, add)
 
@@ -60,10 +70,10 @@ class SendsWorkflows:
         app = cast("Celery", self)
         if app.terms.always_eager or open_batch(app) is not None or _is_nothing(signature):
             return self.send_workflow(signature, args, kwargs, options)
-        planner, node, add = _planned(app, signature, args, kwargs, options)
+        planner, node, add, note = _planned(app, signature, args, kwargs, options)
         if planner.plan.chords:
             await late.in_thread(app.backend.start_chords, planner.plan.sizes())
-        for portion in _portions(app, planner.plan.sends):
+        for portion in _portions(app, planner.plan.sends, None if note is None else note.id, note):
             await publish_all_async(app, portion)
         return _sent(app, planner, node, add)
 
@@ -122,14 +132,15 @@ class SendsWorkflows:
 
 def _planned(
     app: Celery, signature: Signature[Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]
-) -> tuple[Planner, Node, bool]:
+) -> tuple[Planner, Node, bool, WorkflowNote | None]:
     options = {**options}
     add, place = _taken_apart(options)
-    planner = Planner(new_id, app.thread_oid)
+    recorder = Recorder(app)
+    planner = Planner(new_id, app.thread_oid, recorder.outline)
     node = planner.start(signature, args, kwargs, options, place)
     if planner.plan.chords and not app.backend.is_enabled:
         raise _uncounted(signature)
-    return planner, node, add
+    return planner, node, add, recorder.note(planner.plan.sends, node)
 
 
 def _taken_apart(options: dict[str, Any]) -> tuple[bool, Place]:
@@ -159,13 +170,15 @@ def _send_growing(app: Celery, chord: Any, args: Sequence[Any], kwargs: Mapping[
         raise TypeError("a chord needs a body: give one, chord(header, body) or chord(header)(body)")
     if not app.backend.is_enabled:
         raise _uncounted(chord)
-    planner = Planner(new_id, app.thread_oid)
+    recorder = Recorder(app)
+    planner = Planner(new_id, app.thread_oid, recorder.outline)
     node: Node | None = None
-    for node in planner.grow(chord, chord.tasks, args, kwargs, options, place):  # noqa: B007 - its last value is wanted
+    for node in planner.grow(chord, chord.tasks, args, kwargs, options, place):
         if planner.plan.chords:
             app.backend.start_chords(planner.plan.sizes())
         sends, planner.plan.sends = planner.plan.sends, []
-        for portion in _portions(app, sends):
+        workflow_id = None if recorder.outline is None else node.id
+        for portion in _portions(app, sends, workflow_id, recorder.note((), node)):
             _publish(app, portion)
     assert node is not None
     return _sent(app, planner, node, add)
@@ -180,13 +193,19 @@ def _publish(app: Celery, portion: list[Collected]) -> None:
             batch.add(item)
 
 
-def _portions(app: Celery, sends: Sequence[Send]) -> Iterator[list[Collected]]:
+def _portions(
+    app: Celery, sends: Sequence[Send], workflow_id: str | None, note: WorkflowNote | None
+) -> Iterator[list[Collected]]:
+    """The calls in portions, each saying which workflow it is a part of; `note` goes out with the first."""
     remaining = iter(sends)
     while found := list(islice(remaining, _AT_ONCE)):
         portion: list[Collected] = []
         for send in found:
             made = draft_signature(app, send.signature, args=send.args, kwargs=send.kwargs, **send.options)
+            if workflow_id is not None:
+                made.message.headers[WORKFLOW_HEADER] = workflow_id
             announce(made)
+            made.workflow, note = note, None
             portion.append(Collected(made, AsyncResult(made.task_id, app=app), False))
         yield portion
     app.amqp.stencils.over()

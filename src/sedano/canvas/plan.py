@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from sedano.canvas import shapes
 from sedano.canvas.freezing import NOWHERE, Freezer, Place
 from sedano.canvas.nodes import Node
+from sedano.canvas.outline import OutlineWriter
 from sedano.canvas.shapes import Map, options_of
 
 
@@ -72,10 +73,12 @@ class Plan(msgspec.Struct):
 
 
 class Planner:
-    """Collects what goes out into `plan`. `new_id` makes ids, `reply_to` is for calls that have none."""
+    """Collects what goes out into `plan`. `new_id` makes ids, `reply_to` is for calls that have none; `outline`, where it is
+    asked for, is told what each call is a part of."""
 
-    def __init__(self, new_id: Callable[[], str], reply_to: str | None = None) -> None:
+    def __init__(self, new_id: Callable[[], str], reply_to: str | None = None, outline: OutlineWriter | None = None) -> None:
         self.plan = Plan()
+        self._outline = outline
         self._freezer = Freezer(new_id, reply_to)
 
     def start(
@@ -88,6 +91,8 @@ class Planner:
     ) -> Node:
         """Send a signature of any shape; returns its result. `args` and `kwargs` are for what runs first."""
         frozen, node = self._freezer.freeze(signature, place)
+        if self._outline is not None:
+            self._outline.whole(frozen)
         self.plan.children.append(self._send(frozen, node, tuple(args), kwargs or {}, dict(options or {})))
         return node
 
@@ -169,15 +174,21 @@ class Planner:
         where = Place(group_id=group_id, root_id=place.root_id, parent_id=place.parent_id, counts=True)
         results: list[Node] = []
         node.first.members = results
+        if self._outline is not None:
+            self._outline.begin_chord(group_id)
         size = 0
         for member in (one for given in members for one in shapes.flat([given])):
             if results:
                 yield node
             one, result = self._freezer.freeze(shapes.with_one_result(member), replace(where, group_index=size))
             results.append(result)
+            if self._outline is not None:
+                self._outline.member(one)
             count = shapes.size_of(one)
             size += count or 1
             self._send(_with_chord(one, body), result, to_header.args, to_header.kwargs, dict(to_header.options))
+        if self._outline is not None:
+            self._outline.end_chord(body)
         self.plan.chords.append(ChordStart(group_id, size))
         self.plan.children.append(Node(group_id, members=results))
         yield node

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "result": ("sedano.cli.result", "result", "Print the return value for a given task id."),
     "shell": ("sedano.cli.shell", "shell", "Start a Python shell with the app, its tasks and the workflow words."),
     "status": ("sedano.cli.status", "status", "Show the workers that are online."),
+    "workflow": ("sedano.cli.workflow", "workflow", "Look at workflows (chains, groups, chords), and cancel them."),
     "worker": ("sedano.cli.worker", "worker", "Start a worker."),
 }
 

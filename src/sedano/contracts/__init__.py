@@ -40,6 +40,7 @@ from sedano.contracts.settlement import (
     pending_of,
     pending_tag,
 )
+from sedano.contracts.workflows import Place, Where, WorkflowNote, WorkflowStore, cancelled_ids, order_of
 
 __all__ = [
     "Begin",
@@ -66,6 +67,7 @@ __all__ = [
     "Parked",
     "Pause",
     "Pending",
+    "Place",
     "QueueSpec",
     "ResultStream",
     "ResultWrite",
@@ -76,12 +78,17 @@ __all__ = [
     "Standing",
     "Taken",
     "TurnReply",
+    "Where",
+    "WorkflowNote",
+    "WorkflowStore",
+    "cancelled_ids",
     "claim_key",
     "claimed",
     "decode_pending",
     "decode_settlement",
     "encode_pending",
     "encode_settlement",
+    "order_of",
     "pending_key",
     "pending_of",
     "pending_tag",

@@ -49,6 +49,7 @@ import msgspec
 
 from sedano.contracts.queues import DeadLetter, Depth, Parked, QueueSpec
 from sedano.contracts.settlement import Outgoing, Pending, Settlement
+from sedano.contracts.workflows import WorkflowStore
 from sedano.protocol.message import Message
 
 
@@ -192,7 +193,7 @@ class Taken(msgspec.Struct):
     more: bool = False
 
 
-class Broker(Protocol):
+class Broker(WorkflowStore, Protocol):
     """One connection to a broker. Every method may raise `BrokerUnavailable`; after it, `reconnect` and go on.
 
     What a `BrokerUnavailable` leaves open (the step may or may not have been applied) is harmless by construction: settle
@@ -206,7 +207,7 @@ class Broker(Protocol):
     # -- producers ----------------------------------------------------------------------------------------------------
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Store all `messages`, in order, in one round trip; returns when the store has accepted every one.
+        """Store all `messages`, in order, and the `workflow` of each, in one round trip; returns when all is accepted.
 
         Raises `MessageTooLarge`, `StoreFull`, or `OperationalError` for an exchange without a matching binding.
         All or nothing where the store can (memory, sqlite, redis).

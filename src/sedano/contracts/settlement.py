@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from sedano.contracts.workflows import WorkflowNote
 from sedano.protocol.message import Message
 
 
@@ -47,6 +48,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 
     With `parked`, the name of a task that no worker knew, the message is kept apart from the queue and its schedule until
     somebody asks for calls of that name (`Broker.unpark`); at `due`, which is given then, it goes to the head of the queue.
+
+    `workflow` is stored by the `publish` that stores the message; a settlement's messages have none.
     """
 
     message: Message
@@ -56,6 +59,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     priority: int = 0
     due: float | None = None
     parked: str = ""
+    workflow: WorkflowNote | None = None
 
 
 class ResultWrite(msgspec.Struct, frozen=True):

@@ -15,7 +15,13 @@ from sedano.protocol.envelope import DELIVERIES_HEADER, PARKED_HEADER
 from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
 
-__all__ = ["BROKER_HEADERS", "PROTOCOL_HEADERS", "Body", "Call", "Embed", "build", "custom_headers", "read", "read_body"]
+__all__ = [
+    "BROKER_HEADERS", "PROTOCOL_HEADERS", "WORKFLOW_HEADER", "Body", "Call", "Embed", "build", "custom_headers", "read",
+    "read_body",
+]  # fmt: skip
+
+WORKFLOW_HEADER = "x-sedano-workflow"
+"""The id of the workflow that a call is a part of; whatever the call sends is a part of it, too."""
 
 # Written by brokers and transports about one delivery; a new message (a retry) must not carry them on.
 BROKER_HEADERS = frozenset(

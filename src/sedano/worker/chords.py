@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,9 +37,11 @@ from sedano.contracts import (
     claim_key,
     pending_tag,
 )
-from sedano.exceptions import ChordError, ContentDisallowed, DecodeError
+from sedano.exceptions import ChordError, ContentDisallowed, DecodeError, OperationalError, TaskRevokedError
 from sedano.protocol import results, serializers
+from sedano.protocol.call import WORKFLOW_HEADER
 from sedano.protocol.ids import new_id
+from sedano.worker.cancelled import REASON, cancelled_ids
 from sedano.worker.claims import Claim, decode_claim
 from sedano.worker.lines import one_line
 from sedano.worker.records import Records
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 _logger = logging.getLogger("celery.app.trace")
+_REVOKED = states.REVOKED.encode()
 
 
 class Finish(msgspec.Struct):
@@ -107,7 +111,27 @@ class ChordFinisher:
             if not isinstance(exc, ChordError):
                 _logger.exception("Chord %r raised: %r", ready.group_id, exc)
                 exc = ChordError(f"Callback error: {exc!r}")
+            elif any(_REVOKED in payload for payload in payloads) and self._is_cancelled(claim):
+                return self._cancel(body, claim)
             return self._fail(body, claim, exc)
+
+    def _is_cancelled(self, claim: Claim) -> bool:
+        """Whether an operator has cancelled the workflow. Asks the store: a call of the header was revoked, which is rare."""
+        try:
+            with closing(self._app.stores.open_coordination()) as coordination:
+                _, orders = coordination.revokes()
+        except OperationalError as exc:
+            _logger.warning("whether the workflow of call %s was cancelled cannot be read now: %s", claim.task_id, exc)
+            return False
+        cancelled = cancelled_ids(order.task_id for order in orders)
+        return claim.workflow_id in cancelled or claim.root_id in cancelled
+
+    def _cancel(self, body: Any, claim: Claim) -> Finish:
+        """REVOKED for the body and all that comes after it; nothing goes out."""
+        request = Context(root_id=claim.root_id, sedano_workflow=claim.workflow_id)
+        exc = TaskRevokedError(REASON)
+        writes, parts = self._records.of_doomed(doomed([body]), exc, state=states.REVOKED, request=request)
+        return Finish((), writes, parts)
 
     def _values(self, group_id: str, payloads: Sequence[bytes], saved: bytes | None) -> list[Any]:
         """The header's results. Raises ChordError for the first that is none."""
@@ -145,7 +169,7 @@ class ChordFinisher:
     def _succeed(self, body: Any, claim: Claim, values: list[Any]) -> Finish:
         planner = Planner(new_id, self._app.thread_oid)
         after_header(planner, body, values, task_id=claim.task_id, root_id=claim.root_id)
-        return Finish(messages_of(self._app, planner), starts=self._starts(planner))
+        return Finish(_marked(messages_of(self._app, planner), claim), starts=self._starts(planner))
 
     def _fail(self, body: Any, claim: Claim, exc: ChordError) -> Finish:
         """FAILURE for the body and all that comes after it; its errbacks."""
@@ -158,12 +182,14 @@ class ChordFinisher:
                 request = self._request(call, errbacks, claim)
                 to_send = call_errbacks(self._app, request, exc, None)
                 after_failure(planner, to_send, task_id=request.id or "", root_id=request.root_id)
-            messages = messages_of(self._app, planner)
+            messages = _marked(messages_of(self._app, planner), claim)
             children = [self._app.result_of(child).as_tuple() for child in planner.plan.children]
         except Exception as failed:  # the chord has failed already
             failing = shapes.options_of(body).get("task_id")
             _logger.exception("the errbacks of chord body %s cannot be sent: %r", one_line(str(failing)), failed)
-        writes, parts = self._records.of_doomed(lost, exc, traceback=traceback_text(exc), children=children)
+        request = Context(root_id=claim.root_id, sedano_workflow=claim.workflow_id)
+        text = traceback_text(exc)
+        writes, parts = self._records.of_doomed(lost, exc, traceback=text, request=request, children=children)
         return Finish(messages, writes, parts, self._starts(planner))
 
     def _request(self, call: Map, errbacks: list[Any], claim: Claim) -> Context:
@@ -182,3 +208,11 @@ class ChordFinisher:
 
     def _starts(self, planner: Planner) -> tuple[ChordStart, ...]:
         return tuple(ChordStart(start.group_id, start.size, self._records.how.chord_ttl_s) for start in planner.plan.chords)
+
+
+def _marked(messages: list[Outgoing], claim: Claim) -> list[Outgoing]:
+    """They are a part of the workflow that the header was a part of."""
+    if claim.workflow_id is not None:
+        for outgoing in messages:
+            outgoing.message.headers[WORKFLOW_HEADER] = claim.workflow_id
+    return messages

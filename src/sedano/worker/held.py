@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sedano.app.context import Context, context_of
-from sedano.contracts import Delivery
+from sedano.contracts import Delivery, Outgoing
+from sedano.protocol import envelope
 from sedano.protocol.call import Body, Call, Embed
 from sedano.protocol.message import Message
 from sedano.worker.rowview import CallNote
@@ -69,3 +70,11 @@ def request_of(call: Call, delivery: Delivery, hostname: str, body: Body | None)
     Without a body (a call that never ran, or whose body cannot be read) arguments are None and nothing follows.
     """
     return context_of(call, NO_BODY if body is None else body, hostname=hostname, redelivered=delivery.redelivered)
+
+
+def again(delivery: Delivery) -> Outgoing:
+    """The same message, to the tail of its queue, marked as redelivered but not counted as lost."""
+    message = delivery.message
+    assert message is not None
+    message = envelope.redelivered(message, envelope.deliveries_of(message))
+    return Outgoing(message, delivery.queue, priority=delivery.priority)

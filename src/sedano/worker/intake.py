@@ -19,6 +19,7 @@ from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
 from sedano.rules.parking import park_until
 from sedano.worker import lines
+from sedano.worker.cancelled import is_part
 from sedano.worker.context import SlotOptions
 from sedano.worker.held import Held, is_harmless, request_of
 from sedano.worker.settle import Settler
@@ -88,7 +89,8 @@ class Intake:
 
     def again(self, held: Held, now: float) -> Settlement | None:
         """Look once more at a call that has waited in hand: its time may be over, or somebody has revoked it."""
-        if held.call.expires is None and held.call.id not in self.revoked:
+        call = held.call
+        if call.expires is None and call.id not in self.revoked and not self._settler.cancelled:
             return None
         return self._refused(held.delivery, held.call, now)
 
@@ -104,7 +106,9 @@ class Intake:
 
     def _refused(self, delivery: Delivery, call: Call, now: float) -> Settlement | None:
         expired = call.expires is not None and now > call.expires
-        if not expired and call.id not in self.revoked:
+        cancelled = self._settler.cancelled
+        is_cancelled = bool(cancelled) and is_part(call, cancelled)
+        if not expired and not is_cancelled and call.id not in self.revoked:
             return None
         self._say_received(delivery, call, now)
         lines.discarded(task_id=call.id, name=call.shadow or call.task)
@@ -114,6 +118,8 @@ class Intake:
             signals.task_revoked.send(
                 sender=task.task if task is not None else None, request=request, terminated=False, signum=None, expired=expired
             )
+        if is_cancelled:
+            return self._settler.cancelled_call(delivery)
         return self._settler.expired(delivery) if expired else self._settler.revoked(delivery)
 
     def _unknown(self, delivery: Delivery, call: Call, message: Message, now: float) -> Settlement:

@@ -40,6 +40,7 @@ from sedano.rules.lease import may_begin
 from sedano.rules.window import MAX_STASH, MOST_COSTS
 from sedano.worker.board import LaneBoard, Order
 from sedano.worker.brisk import brisk
+from sedano.worker.cancelled import heard, told_too_late
 from sedano.worker.context import SlotContext
 from sedano.worker.held import Held
 from sedano.worker.intake import Intake
@@ -224,10 +225,16 @@ class LaneOwner:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
         if reply.paused:
             turns.heed_pauses(reply, wanted)
-        if reply.revision != self._revocations.revision and self._revocations.follow(reply.revision):
+        is_news = reply.revision != self._revocations.revision and self._revocations.follow(reply.revision)
+        if is_news:
             self._intake.revoked = self._revocations.ids
+            self.settler.cancelled = self._revocations.cancelled
         if not self._capabilities.shared_results:
             self._store_results()
+        if is_news and self.settler.cancelled:
+            self._mend_told()
+        if self.settler.unheard:
+            heard(self.settler, turns.applied)
         turns.applied.clear()
         self._chords.finish(turns, reply.chords)
         return reply
@@ -503,6 +510,15 @@ class LaneOwner:
         keys, chords = self._results.send()
         self._turns.stored += keys
         self._chords.add_of_pendings(chords)
+
+    def _mend_told(self) -> None:
+        """What the turn has stored was decided before it told of cancelled workflows."""
+        late = told_too_late(self.settler, self._turns.applied)
+        if late:
+            try:
+                self._shared_results.store(late)
+            except OperationalError as exc:  # the states say less; nothing of it will run
+                _logger.warning("REVOKED of %s calls of a cancelled workflow is not stored: %s", len(late), exc)
 
     def _read_revokes(self) -> tuple[int, list[Revoke]]:
         if self._coordination is None:

@@ -111,7 +111,7 @@ class Records:
             return None
         payload = results.chord_part_payload(call.id, state, value, self.how.serializer)
         index = request.group_index if isinstance(request.group_index, int) else 0
-        claim = encode_claim(request.chord, call.id, request.root_id)
+        claim = encode_claim(request.chord, call.id, request.root_id, request.sedano_workflow)
         return ChordPart(group_id, call.id, index, payload, self.how.chord_ttl_s, claim)
 
     def failed_part(self, part: ChordPart, exc: BaseException) -> ChordPart:
@@ -124,18 +124,19 @@ class Records:
         lost: Doomed,
         exc: BaseException | None,
         *,
+        state: str = states.FAILURE,
         traceback: str | None = None,
-        root_id: str | None = None,
+        request: Context | None = None,
         children: Sequence[Any] = (),
     ) -> tuple[tuple[ResultWrite, ...], tuple[ChordPart, ...]]:
-        """FAILURE for calls that will never run, and their parts of chords. `children` are of the first call."""
+        """`state` for calls that will never run because of what became of `request`, and their parts of chords. `children` are
+        of the first call."""
         how = self.how
+        root_id, workflow_id = (None, None) if request is None else (request.root_id, request.sedano_workflow)
         writes: tuple[ResultWrite, ...] = ()
         if how.stored:
             writes = tuple(
-                self.write(
-                    Call("", task_id), None, states.FAILURE, exc, traceback=traceback, children=() if position else children
-                )
+                self.write(Call("", task_id), None, state, exc, traceback=traceback, children=() if position else children)
                 for position, task_id in enumerate(lost.ids)
             )
         parts = (
@@ -143,9 +144,9 @@ class Records:
                 part.group_id,
                 part.task_id,
                 part.group_index,
-                results.chord_part_payload(part.task_id, states.FAILURE, exc, how.serializer),
+                results.chord_part_payload(part.task_id, state, exc, how.serializer),
                 how.chord_ttl_s,
-                encode_claim(part.body, part.task_id, root_id),
+                encode_claim(part.body, part.task_id, root_id, workflow_id),
             )
             for part in lost.parts
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from sedano.contracts import Revoke
+from sedano.contracts import Revoke, cancelled_ids
 from sedano.exceptions import OperationalError
 
 _logger = logging.getLogger("celery.worker.state")
@@ -20,12 +20,13 @@ class Revocations:
     until the next reading, which harms nobody: an id is never used twice.
     """
 
-    __slots__ = ("_read", "ids", "revision")
+    __slots__ = ("_read", "cancelled", "ids", "revision")
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self.revision = 0
         self.ids: frozenset[str] = frozenset()
+        self.cancelled: frozenset[str] = frozenset()  # workflows
 
     def follow(self, revision: int) -> bool:
         """Read the set if `revision` is not the one known; tells whether it changed.
@@ -44,4 +45,5 @@ class Revocations:
                 _logger.warning("revoked ids cannot be read now, asking again at the next turn: %s", exc)
                 return False
         self.ids = frozenset(order.task_id for order in orders)
+        self.cancelled = cancelled_ids(self.ids)
         return True

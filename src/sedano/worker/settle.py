@@ -43,9 +43,10 @@ from sedano.protocol.call import Body, Call, read, read_body
 from sedano.protocol.message import Message
 from sedano.protocol.saferepr import saferepr
 from sedano.rules.loss import LossVerdict, judge
+from sedano.worker.cancelled import REASON, cut, is_part
 from sedano.worker.chords import ChordFinisher
 from sedano.worker.context import SlotOptions
-from sedano.worker.held import Held, is_harmless, request_of
+from sedano.worker.held import Held, again, is_harmless, request_of
 from sedano.worker.lines import whole
 from sedano.worker.records import Records, ignores_result
 from sedano.worker.terms import MessageTerms, TermsBook, message_terms, result_terms
@@ -69,6 +70,8 @@ class Settler:
         self._node = node
         self._options = options
         self._clock = options.clock
+        self.cancelled: frozenset[str] = frozenset()  # workflows, as far as is known here
+        self.unheard: dict[str, Call] = {}  # calls whose end may have been decided before a cancel was known, by tag
 
     # -- attempts -----------------------------------------------------------------------------------------------------
 
@@ -82,13 +85,17 @@ class Settler:
         if outcome is _SUCCESS and not (request.callbacks or request.chain or request.pending_retries):  # nearly every call
             write, part = self.records.of_attempt(call, terms, request, attempt, None)
             return Settlement(held.delivery.tag, outcome, _ACK, call.id, call.retries, write, (), part)
+        if self.cancelled and is_part(call, self.cancelled):
+            return cut(self, held, request, attempt)
         after = build_followups(terms.task, request, attempt)
         write, part = self.records.of_attempt(call, terms, request, attempt, after.children)
-        fate, dead = self._fate(held, attempt)
+        fate, dead = self.fate(held, attempt)
         messages_out = self._as_sent(after.messages_out)
         if outcome is Outcome.REJECTED and attempt.requeue and fate is Fate.ACK:
             messages_out = (*messages_out, again(held.delivery))
         steps, parts = self._failed_steps(after, attempt, request)
+        if steps or outcome is Outcome.RETRY:
+            self.unheard[held.delivery.tag] = call
         return Settlement(
             held.delivery.tag, outcome, fate, call.id, call.retries, write, messages_out, part, dead, steps, parts,
             self._starts(after),
@@ -100,7 +107,7 @@ class Settler:
             return None
         return self.records.write(held.call, request, states.STARTED, {"pid": pid, "hostname": self._node})
 
-    def _fate(self, held: Held, attempt: Attempt) -> tuple[Fate, DeadNote | None]:
+    def fate(self, held: Held, attempt: Attempt) -> tuple[Fate, DeadNote | None]:
         if attempt.outcome is Outcome.REJECTED and attempt.requeue:
             # With late ack as often as the task likes, as in Celery, so not counted towards the cap; Celery loses an
             # early-acked call here: ours goes back, counted, because nobody expects it to come back for ever.
@@ -168,6 +175,10 @@ class Settler:
 
     def revoked(self, delivery: Delivery) -> Settlement:
         return self._revoked(delivery, "revoked", Outcome.REVOKED)
+
+    def cancelled_call(self, delivery: Delivery) -> Settlement:
+        """Of a workflow that was cancelled."""
+        return self._revoked(delivery, REASON, Outcome.REVOKED)
 
     def expired(self, delivery: Delivery) -> Settlement:
         return self._revoked(delivery, "expired", Outcome.EXPIRED)
@@ -320,7 +331,7 @@ class Settler:
     ) -> tuple[ChordPart | None, tuple[ResultWrite, ...], tuple[ChordPart, ...]]:
         """Of a call that will not run: its part of a chord, and what fails along with it."""
         part = self.records.part(call, request, state, exc) if request.chord else None
-        return part, *self.records.of_doomed(doomed(request.chain), exc, root_id=request.root_id)
+        return part, *self.records.of_doomed(doomed(request.chain), exc, state=state, request=request)
 
     def _failed_steps(
         self, after: Followups, attempt: Attempt, request: Context
@@ -328,7 +339,7 @@ class Settler:
         """What fails along with the call: the later steps of its chain, and their parts of a chord."""
         if not after.doomed.ids:
             return (), ()
-        return self.records.of_doomed(after.doomed, attempt.exc, traceback=attempt.traceback, root_id=request.root_id)
+        return self.records.of_doomed(after.doomed, attempt.exc, traceback=attempt.traceback, request=request)
 
     def _starts(self, after: Followups) -> tuple[ChordStart, ...]:
         ttl_s = self.records.how.chord_ttl_s
@@ -385,11 +396,3 @@ def _is_text(text: str) -> bool:
 
 def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def again(delivery: Delivery) -> Outgoing:
-    """The same message, to the tail of its queue, marked as redelivered but not counted as lost."""
-    message = delivery.message
-    assert message is not None
-    message = envelope.redelivered(message, envelope.deliveries_of(message))
-    return Outgoing(message, delivery.queue, priority=delivery.priority)

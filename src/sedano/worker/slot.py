@@ -36,6 +36,7 @@ from sedano.protocol.results import decode_meta
 from sedano.rules.lease import may_begin
 from sedano.rules.window import MAX_STASH, MAX_WINDOW, RunTimes, stash_target
 from sedano.worker.brisk import brisk
+from sedano.worker.cancelled import heard, told_too_late
 from sedano.worker.context import SlotContext
 from sedano.worker.held import Held
 from sedano.worker.intake import Intake
@@ -185,10 +186,16 @@ class Slot:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
         if reply.paused:
             turns.heed_pauses(reply, begin)
-        if reply.revision != self._revocations.revision and self._revocations.follow(reply.revision):
+        is_news = reply.revision != self._revocations.revision and self._revocations.follow(reply.revision)
+        if is_news:
             self._intake.revoked = self._revocations.ids
+            self._settler.cancelled = self._revocations.cancelled
         if not self._capabilities.shared_results:
             self._store_results()
+        if is_news and self._settler.cancelled:
+            self._mend_told()
+        if self._settler.unheard:
+            heard(self._settler, turns.applied)
         turns.applied.clear()
         self._chords.finish(turns, reply.chords)
         return reply
@@ -443,6 +450,15 @@ class Slot:
             return
 
     # -- other stores -------------------------------------------------------------------------------------------------
+
+    def _mend_told(self) -> None:
+        """What the turn has stored was decided before it told of cancelled workflows."""
+        late = told_too_late(self._settler, self._turns.applied)
+        if late:
+            try:
+                self._results.store(late)
+            except OperationalError as exc:  # the states say less; nothing of it will run
+                _logger.warning("REVOKED of %s calls of a cancelled workflow is not stored: %s", len(late), exc)
 
     def _read_revokes(self) -> tuple[int, list[Revoke]]:
         if self._coordination is None:

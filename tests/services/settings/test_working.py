@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.apps import sent as taken_from
 from tests.services.settings.apps import PATIENCE_S, Apps, dead_letters, task
 
+from sedano import group
 from sedano.contracts import Begin, Outgoing
 from sedano.protocol.call import build
 
 # -- what it runs ----------------------------------------------------------------------------------------------------------
 
 MODULE = """
-from sedano import shared_task
+from sedano import group, shared_task
 
 @shared_task(name="{name}")
 def run():
@@ -195,3 +197,16 @@ def test_given_room_for_dead_letters_when_it_is_full_then_the_oldest_go(apps: Ap
         t.apply_async(["x" * 1000], task_id=f"id{number}").get(timeout=PATIENCE_S, propagate=False)
 
     assert [letter.note.task_id for letter in dead_letters(app)] == [f"id{number}" for number in (3, 2, 1, 0)][:kept]
+
+
+@pytest.mark.setting("task_workflow_max_bytes")
+@pytest.mark.parametrize(("most", "kept"), [(0, 0), (150, 1), (10_000, 3)])
+def test_given_room_for_records_of_workflows_when_it_is_full_then_the_oldest_go(apps: Apps, most: int, kept: int) -> None:
+    app = apps.make(task_workflow_max_bytes=most)
+    t = task(app, name="t")(lambda value: value)
+
+    sent = [group(t.s(number), t.s(number)).apply_async().id for number in range(3)]
+
+    assert [one.id for one in app.workflows.recent()] == sent[::-1][:kept]
+    headers = [delivery.message.headers for delivery in taken_from(app) if delivery.message is not None]
+    assert [header.get("x-sedano-workflow") for header in headers] == [id_ if most else None for id_ in sent for _ in range(2)]

@@ -19,6 +19,7 @@ from sedano.contracts import (
     Outgoing,
     Parked,
     Pending,
+    Place,
     QueueSpec,
     Settlement,
     Source,
@@ -29,6 +30,7 @@ from sedano.contracts import (
     pending_key,
     pending_of,
 )
+from sedano.drivers.memory import workflows
 from sedano.drivers.memory.owners import Held, Owner
 from sedano.drivers.memory.queues import Item
 from sedano.drivers.memory.store import Store
@@ -59,6 +61,9 @@ class MemoryBroker:
     def publish(self, messages: Sequence[Outgoing]) -> None:
         with self._store.lock:
             self._publish_all(messages)
+            for outgoing in messages:
+                if outgoing.workflow is not None:
+                    self._store.workflows.keep(outgoing.workflow, self._clock.wall())
 
     def declare(self, queues: Iterable[QueueSpec]) -> None:
         with self._store.lock:
@@ -204,6 +209,20 @@ class MemoryBroker:
     def handback(self, queues: Sequence[str], *, limit: int = 1000) -> int:
         with self._store.lock:
             return self._store.queues.handback(queues, limit, self._clock.wall())
+
+    # -- workflows ----------------------------------------------------------------------------------------------------
+
+    def workflow(self, workflow_id: str) -> bytes | None:
+        with self._store.lock:
+            return self._store.workflows.read(workflow_id, self._clock.wall())
+
+    def workflows(self, *, limit: int = 100, skip: int = 0) -> list[tuple[str, bytes]]:
+        with self._store.lock:
+            return self._store.workflows.page(limit, skip, self._clock.wall())
+
+    def locate(self, task_ids: Collection[str], queues: Sequence[str], *, most: int) -> tuple[dict[str, Place], bool]:
+        with self._store.lock:
+            return workflows.locate(self._store, task_ids, queues, most, self._clock.wall())
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,9 @@ class Owners:
             raise LeaseLost(lease.owner)
         return owner
 
+    def all(self) -> list[Owner]:
+        return list(self._owners.values())
+
     def records(self) -> list[LeaseRecord]:
         return [self._owners[name].record() for name in sorted(self._owners)]
 

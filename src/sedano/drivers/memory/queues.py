@@ -7,10 +7,10 @@ import itertools
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sedano.contracts import Outgoing, Parked, QueueSpec
+from sedano.contracts import Outgoing, Parked, Place, QueueSpec, Where
 from sedano.exceptions import OperationalError
 from sedano.protocol import envelope
 
@@ -160,6 +160,19 @@ class Queues:
             for line in self._queues[name].ready.values():
                 line.clear()
         return count
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def look(self, names: Iterable[str]) -> Iterator[tuple[bytes, Place]]:
+        """Everything that waits in these queues, and how."""
+        for name in names:
+            queue = self._queues.get(name) or _Queue()
+            for item in itertools.chain.from_iterable(queue.ready.values()):
+                yield item.raw, Place(Where.READY, name)
+            for due, _, item in queue.delayed:
+                yield item.raw, Place(Where.DELAYED, name, due=due)
+            for due, _, _, item in queue.parked:
+                yield item.raw, Place(Where.PARKED, name, due=due)
 
     # -- counting -----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from sedano.drivers.memory.queues import STEPS, Item, Queues
 from sedano.drivers.memory.records import Records
 from sedano.drivers.memory.switchboard import Switchboard
 from sedano.drivers.memory.waking import Waker
+from sedano.drivers.memory.workflows import Workflows
 from sedano.exceptions import ImproperlyConfigured
 
 SCHEMES = ("memory", "cache+memory")
@@ -32,6 +33,7 @@ class Store:
         self.records = Records()
         self.agreements = Agreements()
         self.switchboard = Switchboard()
+        self.workflows = Workflows()
         self._waiting: dict[Waker, frozenset[str]] = {}
 
     def start_waiting(self, waker: Waker, queues: Sequence[str]) -> None:

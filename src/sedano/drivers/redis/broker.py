@@ -22,6 +22,7 @@ from sedano.contracts import (
     Outgoing,
     Parked,
     Pending,
+    Place,
     QueueSpec,
     Settlement,
     Source,
@@ -29,7 +30,7 @@ from sedano.contracts import (
     TurnReply,
     decode_pending,
 )
-from sedano.drivers.redis import operators, parking, turns
+from sedano.drivers.redis import operators, parking, turns, workflows
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.deliveries import delivery_of_record, requeued
 from sedano.drivers.redis.foreign import restore_foreign
@@ -94,7 +95,8 @@ class RedisBroker:
         """Messages of one list are one LPUSH, as Celery sends them; whatever else is one script."""
         if not messages:
             return
-        found = self._router.one_list(messages)
+        has_workflow = any(outgoing.workflow is not None for outgoing in messages)
+        found = None if has_workflow else self._router.one_list(messages)
         if found is not None:
             self._connection.command("LPUSH", found[0], *found[1])
             return
@@ -103,7 +105,9 @@ class RedisBroker:
         if unnoted:
             self._connection.command("SADD", self._keys.own("queues"), *unnoted)
             self._router.note(unnoted)
-        if all(kind == "L" for kind in arguments[::4]) and len(set(arguments[1::4])) == 1:
+        if has_workflow:
+            workflows.publish(self._connection, self._keys, messages, arguments, self._clock.wall())
+        elif all(kind == "L" for kind in arguments[::4]) and len(set(arguments[1::4])) == 1:
             self._connection.command("LPUSH", arguments[1], *arguments[3::4])
         else:
             self._connection.run(_PUBLISH, (self._keys.own("sequence"),), arguments)
@@ -264,6 +268,17 @@ class RedisBroker:
         """
         timeout_s = self._visibility_timeout_s if visibility_timeout_s is None else visibility_timeout_s
         return restore_foreign(self._connection, self._keys, self._router, timeout_s, limit, self._clock.wall())
+
+    # -- workflows ----------------------------------------------------------------------------------------------------
+
+    def workflow(self, workflow_id: str) -> bytes | None:
+        return workflows.read(self._connection, self._keys, workflow_id, self._clock.wall())
+
+    def workflows(self, *, limit: int = 100, skip: int = 0) -> list[tuple[str, bytes]]:
+        return workflows.page(self._connection, self._keys, limit, skip, self._clock.wall())
+
+    def locate(self, task_ids: Collection[str], queues: Sequence[str], *, most: int) -> tuple[dict[str, Place], bool]:
+        return workflows.locate(self._connection, self._keys, task_ids, queues, most, self._clock.wall())
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

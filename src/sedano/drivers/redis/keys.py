@@ -34,6 +34,8 @@ Our own, all below `P_sedano.`:
     parked.<n>:<queue>:<task>   zset, as delayed; n is the length of the queue's name in bytes
     letters               hash  id -> a dead letter; dead.<queue> zset of ids, dead_expiry zset of ids by end,
                                 dead_bytes hash queue -> bytes
+    workflows             hash  id -> the record of a workflow; workflow_ends zset of ids by end, workflow_bytes how much they
+                                hold together
     queues                set   names of queues that we declared or sent to
     fanout.<exchange>     set   our queues bound to a fanout exchange: each gets a copy in its list, Celery's subscribers
                                 one by PUBLISH

@@ -17,6 +17,7 @@ from sedano.contracts import (
     Outgoing,
     Parked,
     Pending,
+    Place,
     QueueSpec,
     Settlement,
     Source,
@@ -24,7 +25,7 @@ from sedano.contracts import (
     TurnReply,
     decode_pending,
 )
-from sedano.drivers.sqlite import backlog, deadletters, owners, parking
+from sedano.drivers.sqlite import backlog, deadletters, owners, parking, workflows
 from sedano.drivers.sqlite.backlog import BEGUN_EARLY, BEGUN_LATE, RESERVED, Entry, entry_of
 from sedano.drivers.sqlite.deliveries import read
 from sedano.drivers.sqlite.queries import load
@@ -61,7 +62,9 @@ class SqliteBroker:
         entries = [entry_of(outgoing) for outgoing in messages]
         if entries:
             with self._store.step() as step:
-                backlog.put(step, entries, self._store.clock.wall())
+                now = self._store.clock.wall()
+                backlog.put(step, entries, now)
+                workflows.keep(step, messages, now)
 
     def declare(self, queues: Iterable[QueueSpec]) -> None:
         with self._store.step() as step:
@@ -218,6 +221,17 @@ class SqliteBroker:
             now = self._store.clock.wall()
             count = backlog.handback(step, dict.fromkeys(queues), limit, now)
             return count + parking.handback(step, queues, limit - count, now) if count < limit else count
+
+    # -- workflows ----------------------------------------------------------------------------------------------------
+
+    def workflow(self, workflow_id: str) -> bytes | None:
+        return workflows.read(self._store, workflow_id)
+
+    def workflows(self, *, limit: int = 100, skip: int = 0) -> list[tuple[str, bytes]]:
+        return workflows.page(self._store, limit, skip)
+
+    def locate(self, task_ids: Collection[str], queues: Sequence[str], *, most: int) -> tuple[dict[str, Place], bool]:
+        return workflows.locate(self._store, task_ids, queues, most)
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

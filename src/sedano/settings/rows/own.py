@@ -50,6 +50,15 @@ ROWS = (
         origin="sedano",
     ),
     Option(
+        "task_workflow_max_bytes",
+        "int",
+        64 * 1024 * 1024,
+        "How much the records of workflows may hold, which `sedano workflow` shows; the oldest go first; 0: none are written.",
+        unit="bytes",
+        minimum=0,
+        origin="sedano",
+    ),
+    Option(
         "worker_drain_timeout",
         "float",
         None,

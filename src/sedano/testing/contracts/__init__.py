@@ -23,6 +23,7 @@ _SUITES = (
     "turns",
     "unreadable",
     "waking",
+    "workflows",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _SUITES))
 

@@ -29,6 +29,7 @@ from sedano.testing.contracts.turns import (
 )
 from sedano.testing.contracts.unreadable import UnreadableContract
 from sedano.testing.contracts.waking import WaitFdsContract, WakingByProcessContract, WakingByScheduleContract, WakingContract
+from sedano.testing.contracts.workflows import LocatingContract, WorkflowRecordContract
 
 
 class BrokerContract(
@@ -71,5 +72,7 @@ class BrokerContract(
     WakingByScheduleContract,
     WakingByProcessContract,
     WaitFdsContract,
+    WorkflowRecordContract,
+    LocatingContract,
 ):
     """Everything that `contracts/broker.py` promises."""

@@ -1,0 +1,2 @@
+DROP TABLE workflows;
+DELETE FROM counters WHERE name = 'workflow bytes';
