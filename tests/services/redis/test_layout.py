@@ -16,6 +16,7 @@ from sedano.exceptions import BrokerUnavailable, ImproperlyConfigured, MessageTo
 from sedano.protocol import envelope
 from sedano.protocol.message import Message
 from sedano.testing.clock import FakeClock
+from sedano.testing.contracts.harness import Slot
 from sedano.testing.contracts.messages import batch, bound, dead, message, outgoing, requeue, result, settlement
 
 pytestmark = pytest.mark.redis
@@ -31,6 +32,21 @@ def test_given_priorities_when_published_then_the_lists_are_those_of_kombu(world
     ids = {step: [item["headers"]["id"] for item in world.list(key)] for step, key in
            [(0, QUEUE), (3, f"{QUEUE}\x06\x163"), (6, f"{QUEUE}\x06\x166"), (9, f"{QUEUE}\x06\x169")]}  # fmt: skip
     assert ids == {0: ["0", "2"], 3: ["3", "5"], 6: [], 9: ["9"]}
+
+
+def test_given_a_key_that_is_no_list_when_work_is_taken_then_nothing_of_other_queues_is_lost(world: World) -> None:
+    broker = world.broker()
+    slot = Slot(broker, world.lease(broker))
+    broker.publish(batch(QUEUE, "abc"))
+    world.command("SET", "strange", "x")
+    assert [delivery.queue for delivery in slot.reserve(QUEUE, "strange", limit=10)] == [QUEUE] * 3
+    assert slot.depth(QUEUE).reserved == 3
+    with pytest.raises(OperationalError, match="strange is no queue but a string"):
+        slot.reserve(QUEUE, "strange", limit=10)
+    slot.broker.publish(batch(QUEUE, "d"))
+    with pytest.raises(OperationalError, match="strange is no queue"):
+        slot.reserve("strange", QUEUE, limit=10)
+    assert slot.depth(QUEUE).ready == 1
 
 
 def test_given_a_key_that_is_no_list_when_it_is_sent_to_then_nothing_beside_it_is_published_either(world: World) -> None:

@@ -267,8 +267,15 @@ if wanted > 0 then
     return not paused_queues or not paused[string.match(ARGV[at + 2 * list - 1], '^%d+:(.*)$')]
   end
   for list = 1, lists do
-    local items = may_take(list) and call('RPOP', KEYS[15 + list], missing)
-    if items then
+    local items = may_take(list) and redis.pcall('RPOP', KEYS[15 + list], missing)
+    if items and items.err then
+      -- A key of another program. A script that fails is not undone: what was popped before is handed out first.
+      local kind = call('TYPE', KEYS[15 + list]).ok
+      if #reserved == 0 then
+        return kind == 'list' and items or redis.error_reply('WRONGTYPE ' .. KEYS[15 + list] .. ' is no queue but a ' .. kind)
+      end
+      break
+    elseif items then
       missing = missing - #items
       for _, item in ipairs(items) do
         reserved[#reserved + 1] = list
