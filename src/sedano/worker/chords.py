@@ -96,9 +96,12 @@ class ChordFinisher:
             waiting += store.store(finish.writes, finish.parts, finish.starts, repeated=True)
         return Settlement(pending_tag(key), Outcome.SUCCESS, task_id=key, messages_out=tuple(messages)), ended
 
-    def finish(self, ready: ChordReady, payloads: Sequence[bytes], saved: bytes | None = None) -> Finish:
+    def finish(self, ready: ChordReady, payloads: list[bytes], saved: bytes | None = None) -> Finish:
         """The body goes out with the results of the header; or fails with `ChordError`, when one of them did. Never raises
-        for anything that a chord can hold. `saved` is what a Celery that started it says of the header's members."""
+        for anything that a chord can hold. `saved` is what a Celery that started it says of the header's members.
+
+        Empties `payloads`, so that the results of a huge header are not held as parts and as values at once.
+        """
         try:
             claim = decode_claim(ready.claim)
             body = serializers.loads(claim.body, claim.content_type, claim.content_encoding, self._accept)
@@ -133,16 +136,18 @@ class ChordFinisher:
         writes, parts = self._records.of_doomed(doomed([body]), exc, state=states.REVOKED, request=request)
         return Finish((), writes, parts)
 
-    def _values(self, group_id: str, payloads: Sequence[bytes], saved: bytes | None) -> list[Any]:
-        """The header's results. Raises ChordError for the first that is none."""
+    def _values(self, group_id: str, payloads: list[bytes], saved: bytes | None) -> list[Any]:
+        """The header's results. Raises ChordError for the first that is none, and leaves that one in `payloads`."""
         if not payloads:
             raise ChordError(f"GroupResult {group_id} no longer exists")
         values: list[Any] = []
         by_id: dict[str, Any] = {}
-        for payload in payloads:
-            task_id, state, value = results.read_chord_part(payload, self._records.how.serializer, self._accept)
+        payloads.reverse()
+        while payloads:
+            task_id, state, value = results.read_chord_part(payloads[-1], self._records.how.serializer, self._accept)
             if state in states.PROPAGATE_STATES:
                 raise ChordError(f"Dependency {task_id} raised {value!r}")
+            payloads.pop()
             values.append(value)
             by_id[task_id] = value
         return values if saved is None else self._nested(saved, by_id) or values
