@@ -5,6 +5,7 @@ chain     10, 100, 1,000 steps
 group     1,000, 10,000, 100,000 members, whose results the client reads
 nested    chords in headers of chords, 10, 25, 50 deep
 
+`--table` writes the figures into docs/benchmarks.md as well, `--raw RAW.json` those of an earlier run instead of measuring.
 `--scale 0.1` takes a tenth of each, `--stores redis,sqlite` other stores, `--engines sedano` Sedano alone. Each stands beside
 Celery in the same run; an engine that takes longer than `--cap` seconds for a size is stopped, and gets no bigger one.
 
@@ -17,12 +18,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from table import PAGE
 
 from engines import APPS, ENGINES, Engine
 from measures import Figures, worker_log
@@ -107,7 +112,14 @@ def main(words: list[str], keep: Callable[[str, object], None]) -> int:
     parser.add_argument("--engines", default="sedano,celery")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--cap", type=float, default=CAP_S, help="seconds after which a client is stopped")
+    parser.add_argument("--table", action="store_true", help="write the figures into docs/benchmarks.md as well")
+    parser.add_argument("--raw", type=Path, help="the raw figures of an earlier run, for the table")
     options = parser.parse_args(words)
+    if options.raw:
+        raw = json.loads(options.raw.read_text())
+        write_table(raw["measures"], raw["about"]["load"])
+        return 0
+    load = os.getloadavg()[0]
     if unknown := set(options.names) - set(SIZES):
         raise SystemExit(f"there is no workflow {', '.join(sorted(unknown))}; there are: {', '.join(SIZES)}")
     kept: list[dict[str, object]] = []
@@ -118,6 +130,8 @@ def main(words: list[str], keep: Callable[[str, object], None]) -> int:
             engines = [each for each in ENGINES if each.name in options.engines.split(",") and kind in each.stores]
             kept += _compared(engines, kind, name, [max(2, int(size * options.scale)) for size in sizes], options.cap)
     keep("workflows", kept)
+    if options.table:
+        write_table(kept, load)
     return 0
 
 
@@ -143,6 +157,42 @@ def _compared(engines: list[Engine], kind: str, name: str, sizes: list[int], cap
                 {"store": kind, "workflow": name, "size": size, "engine": engine.name, **(figures or {"over_s": cap_s})}
             )
     return kept
+
+
+START, END = "<!-- workflows: written by ./dev bench workflows --table -->", "<!-- end of workflows -->"
+HEAD = """| workflow | Sedano | for each call | CPU: client, worker, server | memory: client, worker | Celery | for each call |
+|---|---:|---:|---:|---:|---:|---:|"""
+
+
+def write_table(kept: list[dict[str, Any]], load: float) -> None:
+    """Replace what stands between the two marks of the page."""
+    rows: dict[str, dict[str, dict[str, Any]]] = {}
+    for each in kept:
+        name = f"{each['workflow']} of {each['size']:,}" + ("" if each["store"] == "redis" else f", {each['store']}")
+        rows.setdefault(name, {})[each["engine"]] = each
+    lines = [_row(name, engines.get("sedano"), engines.get("celery")) for name, engines in rows.items()]
+    about = f"Load of the machine (2 processors) when the run began: {load:.1f}."
+    page = PAGE.read_text()
+    before, rest = page.split(START)
+    PAGE.write_text("\n".join([before + START, "", HEAD, *lines, "", about, "", END]) + rest.split(END)[1])
+
+
+def _row(name: str, ours: dict[str, Any] | None, theirs: dict[str, Any] | None) -> str:
+    cells = [name, *_times(ours)]
+    if ours and "seconds" in ours:
+        cells.append(" + ".join(f"{ours[f'{part}_cpu_us']:,.0f}" for part in ("client", "worker", "server")) + " us")
+        cells.append(f"{ours['client_mb']:.0f}, {ours['worker_mb']:.0f} MB")
+    else:
+        cells += ["", ""]
+    return "| " + " | ".join([*cells, *_times(theirs)]) + " |"
+
+
+def _times(figures: dict[str, Any] | None) -> tuple[str, str]:
+    if figures is None:
+        return "-", ""
+    if "seconds" not in figures:
+        return f"over {figures['over_s']:.0f} s", ""
+    return f"{figures['seconds']:,.2f} s", f"{figures['us_per_call']:,.0f} us"
 
 
 if __name__ == "__main__":
