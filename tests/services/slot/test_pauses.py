@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.services.slot.world import PATIENCE_S, Gate, World
+from tests.services.slot.world import NODE, PATIENCE_S, Gate, World
 
 from sedano.contracts import Depth, OpenOptions, Pause
+from sedano.worker.autoscale import DepthProbe
+from sedano.worker.context import SlotOptions
+from sedano.worker.link import StoreLink
+from sedano.worker.settle import Settler
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -84,3 +89,28 @@ def test_given_a_paused_queue_when_a_slot_has_another_then_it_goes_on_with_that_
     coordination.resume(["mail"])
     until(lambda: world.depth("mail") == Depth("mail", 0))
     coordination.close()
+
+
+def test_given_a_paused_queue_full_of_calls_when_a_pool_asks_whether_to_grow_then_they_do_not_count(world: World) -> None:
+    coordination = world.driver.open_coordination(world.url, OpenOptions())
+    coordination.pause([Pause("mail", 1.0)])
+    for name in ("mail", "mail", "celery"):
+        world.call("quick", queue=name)
+    settler = Settler(world.app, NODE, SlotOptions(queues=()))
+    link = StoreLink(
+        world.app.stores.open_broker, world.app.stores.open_results_if_on, settler.unstorable_pending, settler.finisher,
+        url=world.url, loud=False,
+    )  # fmt: skip
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    probe = DepthProbe(link, ["mail", "celery"], told.put)
+    probe.rounds.start()
+    try:
+        probe.ask()
+        assert told.get(timeout=PATIENCE_S) == 1
+        coordination.resume(["mail"])
+        probe.ask()
+        assert told.get(timeout=PATIENCE_S) == 3
+    finally:
+        probe.rounds.stop()
+        assert probe.rounds.join(PATIENCE_S)
+        coordination.close()
