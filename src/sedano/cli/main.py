@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "list": ("sedano.cli.listing", "listing", "Show what is declared."),
     "parked": ("sedano.cli.parked", "parked", "Show the calls that wait for a worker that knows their task."),
     "purge": ("sedano.cli.purge", "purge", "Erase all messages from all known task queues."),
-    "queues": ("sedano.cli.queues", "queues", "Show what waits in each queue."),
+    "queues": ("sedano.cli.queues", "queues", "Show what waits in each queue; pause and resume queues."),
     "report": ("sedano.cli.report", "report", "Show what is useful to include in bug reports."),
     "result": ("sedano.cli.result", "result", "Print the return value for a given task id."),
     "shell": ("sedano.cli.shell", "shell", "Start a Python shell with the app, its tasks and the workflow words."),
