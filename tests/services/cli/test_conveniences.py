@@ -78,7 +78,7 @@ def complete(shell: Shell, line: str) -> list[str]:
 def test_given_a_word_half_typed_when_the_shell_asks_then_commands_options_tasks_and_queues_come(tmp_path: Path) -> None:
     settings = "app.conf.task_queues = {'mail': {}, 'media': {}, 'celery': {}}\nprint('noise')\n"
     shell = make_project(tmp_path, {"proj.py": PROJECT + settings, "broken.py": "1 / 0\n"})
-    assert complete(shell, "sedano wor") == ["worker"]
+    assert complete(shell, "sedano work") == ["worker", "workflow"]
     assert complete(shell, "sedano -A proj worker --without-m") == ["--without-mingle"]
     assert complete(shell, "sedano -A proj call proj.") == ["proj.add", "proj.boom", "proj.mail"]
     assert complete(shell, "sedano -A proj worker -Q m") == ["mail", "media"]
