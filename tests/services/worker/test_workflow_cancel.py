@@ -42,3 +42,28 @@ def test_given_two_nodes_when_a_workflow_is_cancelled_then_what_runs_is_ended_an
     assert app.workflows.get(result.id).summary.state == "cancelled"
     assert first.process.poll() is None
     assert second.process.poll() is None
+
+
+@pytest.mark.parametrize("pool", ["threads", "asyncio"])
+def test_given_calls_that_run_side_by_side_in_a_process_when_cancelled_then_nothing_comes_after_them(
+    make_world: Make, pool: str
+) -> None:
+    world = make_world()
+    app = world.app
+    hold, add = app.signature("tasks.hold", ("gate",)), app.signature("tasks.add", (1,))
+    world.ready(options=["-P", pool], concurrency=2)
+    result = chord([hold | add, hold, hold], app.signature("tasks.say")).delay()
+    world.until(lambda: len(world.ledger.starts()) == 2)
+
+    done = app.workflows.cancel(result.id)
+
+    assert set(done.running) == set(world.ledger.starts())
+    world.open_gate("gate")
+    for id_ in done.running:
+        assert app.AsyncResult(id_).get(timeout=PATIENCE_S) == "gate"
+    for id_ in done.revoked:
+        with pytest.raises(TaskRevokedError):
+            app.AsyncResult(id_).get(timeout=PATIENCE_S)
+    assert {world.get("add", n, 1) for n in range(6)} == set(range(1, 7))
+    assert len(world.ledger.starts()) == 2
+    assert {app.AsyncResult(id_).state for id_ in done.revoked} == {states.REVOKED}
