@@ -198,7 +198,7 @@ def test_given_a_call_that_ends_badly_when_its_workflow_is_asked_then_every_part
     deadline = time.monotonic() + PATIENCE_S
     for (way, position), flow in sent.items():
         ending = ENDINGS[way]
-        known = {"bad": ending, "after": Ending(states.FAILURE, ending.error)}
+        known = {"bad": ending, "after": ending}
         for number, (result, expected) in enumerate(flow.expected):
             try:
                 value = result.get(max(0.01, deadline - time.monotonic()), propagate=False, follow_parents=False)
