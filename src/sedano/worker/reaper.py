@@ -34,6 +34,7 @@ from sedano.worker import lines
 from sedano.worker.held import request_of
 from sedano.worker.leasebook import LeaseBook, owner_name
 from sedano.worker.link import StoreLink
+from sedano.worker.reconnect import LONGEST_S
 from sedano.worker.rounds import Rounds
 from sedano.worker.settle import Settler
 from sedano.worker.slotdeath import Verdicts, judge_slot, judge_stranger
@@ -137,7 +138,8 @@ class Reaper:
             if self.rests:
                 self._go_to_rest()
         except OperationalError as exc:
-            return self._link.broke(exc)
+            # Once its store is back, another node may take the estate over after a lease time, and knows less of it.
+            return self._link.broke(exc, longest_s=min(LONGEST_S, self._lease_s / 4))
         finally:
             self._busy = False
         return None

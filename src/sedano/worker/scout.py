@@ -22,17 +22,22 @@ from sedano.worker.rounds import Rounds
 
 _logger = logging.getLogger("celery.worker.consumer.connection")
 LOOKS_PER_LEASE = 2 / 3
+LEFT = "what it holds of calls there is settled when that is back"
+SAME = "that is the same store"
+WORK = "calls wait there"
+HOME = "that is the first, and it has nothing to do here"
 PATIENCE = 2  # looks at which calls waited elsewhere while there was work here, too
 
 
 @dataclass(frozen=True, slots=True)
 class ScoutEars:
     """What the scout asks and tells, in its own thread. `place` is where the node is now, `owners` are the leases that it has
-    there; `found(place, is_same)` says where it should go, and whether that is the same store under another URL."""
+    there; `found(place, is_same, why)` says where it should go, whether that is the same store under another URL, and a
+    text for the log."""
 
     place: Callable[[], int]
     owners: Callable[[], set[str]]
-    found: Callable[[int, bool], None]
+    found: Callable[[int, bool, str], None]
 
 
 class Scout:
@@ -87,7 +92,7 @@ class Scout:
             sight = self._look_at(place)
             if sight.answers and self._searching:
                 self.rest()
-                self._ears.found(place, sight.is_same)
+                self._ears.found(place, sight.is_same, SAME if sight.is_same else LEFT)
                 return self._every_s
             if not self._searching or self.rounds.stopping:
                 return self._every_s
@@ -109,7 +114,7 @@ class Scout:
         place = better_place(here, sights, has_home=self._rotation.has_home, is_patient=is_patient)
         if place is not None:
             self._left_waiting = 0
-            self._ears.found(place, sights[place].is_same)
+            self._ears.found(place, sights[place].is_same, WORK if sights[place].ready else HOME)
 
     def _look_at(self, place: int) -> Sight:
         """What there is at this server. It must take writes: a replica that only answers is of no use."""

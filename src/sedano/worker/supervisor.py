@@ -166,9 +166,9 @@ class Supervisor:
     def tried(self, tries: int) -> None:
         self.post(lambda: self._note_tries(tries))
 
-    def found_server(self, place: int, is_same: bool) -> None:
+    def found_server(self, place: int, is_same: bool, why: str) -> None:
         """The node is to go on with the server at `place`."""
-        self.post(lambda: self._move(place, is_same=is_same))
+        self.post(lambda: self._move(place, why, is_same=is_same))
 
     @property
     def is_ready(self) -> bool:
@@ -399,7 +399,7 @@ class Supervisor:
         for index in self._alive:
             self._pool.wake(index)
 
-    def _move(self, place: int, *, is_same: bool) -> None:
+    def _move(self, place: int, why: str, *, is_same: bool) -> None:
         """Go on with the server at `place`: slots end where they are, and others begin there."""
         if self._phase is not Phase.RUNNING or place == self.servers.place:
             return
@@ -411,7 +411,7 @@ class Supervisor:
             self._plan.node,
             here.url,
             left.url,
-            "it is the same store" if is_same else "what it holds of calls there is settled when that is back",
+            why,
         )
         self._connected = False
         self._away_since = None

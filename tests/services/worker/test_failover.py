@@ -133,7 +133,7 @@ def test_given_two_urls_of_one_store_when_one_fails_then_what_ran_is_settled_by_
         other_name.unlink()
         server.command("CLIENT", "KILL", "TYPE", "normal")
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
-        node.wait_for_line("it is the same store")
+        node.wait_for_line("that is the same store")
         world.open_gate("gate")
         assert (early.get(timeout=PATIENCE_S), late.get(timeout=PATIENCE_S)) == ("gate", False)
         assert world.get("add", 1, 1) == 2
@@ -164,3 +164,30 @@ def test_given_no_server_at_all_when_a_node_starts_that_is_not_to_wait_then_it_g
     node = world.node()
     assert node.process.wait(PATIENCE_S) == 1
     assert "gives up: its broker cannot be reached" in node.log()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("acks", ["early", "late"])
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_given_a_server_that_dies_under_load_and_comes_back_then_each_of_its_calls_runs_once(
+    world: NodeWorld, servers: Pair, pool: str, acks: str
+) -> None:
+    world.write_tasks(
+        f"@app.task(bind=True, acks_late={acks == 'late'})\n"
+        "def tick(self):\n"
+        "    ledger.start(self.request.id)\n"
+        "    time.sleep(0.002)\n"
+        "    ledger.end(self.request.id)\n"
+    )
+    results = [world.send("tick") for _ in range(2000)]
+    for name in ("w1@test", "w2@test"):
+        world.ready(name, options=["-P", pool])
+    world.until(lambda: len(world.ledger.ends()) > 300)
+    servers[0].kill()
+    assert world.get("add", 1, 1) == 2
+    results += [world.send("tick") for _ in range(200)]
+    servers[0].start()
+    for result in results:
+        result.get(timeout=PATIENCE_S)
+    assert set(world.ledger.starts().values()) == set(world.ledger.ends().values()) == {1}
+    assert len(world.ledger.ends()) == len(results)
