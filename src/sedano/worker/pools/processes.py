@@ -64,7 +64,13 @@ class ProcessPool:
                 "anew instead, which takes more time and memory. Start threads in a receiver of worker_process_init.",
                 ", ".join(left),
             )
-        self._spawns = self._spawns or bool(left) or not hasattr(os, "fork") or sys.platform == "darwin"
+        patched = is_patched_by_gevent()
+        if patched and not self._spawns:
+            _logger.warning(
+                "importing the app patched this process for gevent, and forked processes cannot be waited for then: each pool "
+                "process imports the app anew, which takes more time and memory; -P gevent patches only what runs tasks."
+            )
+        self._spawns = self._spawns or patched or bool(left) or not hasattr(os, "fork") or sys.platform == "darwin"
         if self._spawns:
             self._start_by_exec()
         else:
@@ -214,6 +220,12 @@ class ProcessPool:
             for fd in pair:
                 os.close(fd)
         self._wake = []
+
+
+def is_patched_by_gevent() -> bool:
+    """Its fork watches children and reaps them before anybody else can."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("os"))
 
 
 def describe_exit(exitcode: int) -> str:
