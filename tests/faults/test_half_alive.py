@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,3 +99,56 @@ def test_given_a_slot_that_stands_still_while_it_is_idle_then_the_node_says_that
         check(run)
         node.wait_for_line("worker@arena is ready again", PATIENCE_S)
         assert node.slots() != [slot]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_given_a_message_that_takes_longer_to_arrive_than_a_slot_may_be_silent_then_it_is_run_by_that_slot(
+    server: RedisServer, tmp_path: Path, pool: str
+) -> None:
+    """12 MB at 300 kB/s: 40 s."""
+    size = 9_000_000  # as base64 a third more
+    with slow_line(server.socket, 300_000) as url, arena(tmp_path, server.url, server.url, "early", lease_s=20.0) as run:
+        node = run.node("slow", concurrency=1, options=["-P", pool], FAULT_BROKER=url, FAULT_RESULTS=url)
+        node.wait_ready(PATIENCE_S)
+        slots = node.slots()
+        began = time.monotonic()
+        sent = run.send("size", "x" * size)
+        assert run.app.AsyncResult(sent).get(timeout=PATIENCE_S * 2) == size
+        assert time.monotonic() - began > 35, "the line is not slow enough to show anything"
+        assert node.slots() == slots, node.log()
+        assert "it is replaced" not in node.log()
+
+
+@contextlib.contextmanager
+def slow_line(path: Path, bytes_per_s: int) -> Iterator[str]:
+    """A way to the server's Unix socket on which what it says comes at this rate; the URL of its other end."""
+    chunk = 16_384
+
+    def forward(source: socket.socket, target: socket.socket, pause_s: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(chunk):
+                target.sendall(data)
+                time.sleep(pause_s * len(data) / chunk)  # the line's rate
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve(near: socket.socket) -> None:
+        with near, socket.socket(socket.AF_UNIX) as far:
+            far.connect(str(path))
+            up = threading.Thread(target=forward, args=(near, far, 0.0), daemon=True)
+            up.start()
+            forward(far, near, chunk / bytes_per_s)
+            up.join()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                threading.Thread(target=serve, args=(near,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"

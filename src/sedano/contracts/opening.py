@@ -10,7 +10,7 @@ can; a wrong URL raises `ImproperlyConfigured` at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ class OpenOptions(msgspec.Struct, frozen=True):
     `results_url` is given to a broker whose settle is to write results itself. `transport` and `results_transport` are
     `broker_transport_options` and `result_backend_transport_options`. `ssl` is `broker_use_ssl` or
     `redis_backend_use_ssl`. `control_exchange` names the mailbox. `accept_polling` is for tests: no push, poll only.
+    `heard` is called when another part of a long answer has arrived: whoever waits for the rest of it is alive.
     """
 
     results_url: str | None = None
@@ -35,3 +36,4 @@ class OpenOptions(msgspec.Struct, frozen=True):
     control_exchange: str = "celery"
     clock: Clock = SYSTEM_CLOCK
     accept_polling: bool = False
+    heard: Callable[[], None] | None = None

@@ -90,7 +90,7 @@ class Slot:
         self._clock = options.clock
         self._row: Row = ctx.table.row(ctx.index)
         self._row.server = ctx.table.server
-        self._stores = brisk(app.stores.at(self._row.server), options.lease_s)
+        self._stores = brisk(app.stores.at(self._row.server), options.lease_s, self._hear)
         self._broker = self._stores.open_broker()
         self._capabilities = self._broker.capabilities
         self._settler = Settler(app, ctx.node, options)
@@ -112,6 +112,10 @@ class Slot:
         self._memory = MemoryLimit(options.max_memory_kib)
         self._stale = False
         self._misjudged = False
+
+    def _hear(self) -> None:
+        """A large message is on its way: a slot that takes long to get it is not one that hangs."""
+        self._row.turned_at = self._clock.monotonic()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 

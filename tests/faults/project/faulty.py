@@ -70,6 +70,13 @@ def large(self, size):
 
 
 @app.task(bind=True)
+def size(self, data):
+    ledger.start(key(self))
+    ledger.end(key(self))
+    return len(data)
+
+
+@app.task(bind=True)
 def die(self):
     """Poison: kills its process every time."""
     ledger.start(key(self))

@@ -16,6 +16,7 @@ from sedano.drivers.redis.address import address_of
 from sedano.drivers.redis.greeting import greet
 from sedano.drivers.redis.wire import ErrorReply
 from sedano.exceptions import BrokerUnavailable, ImproperlyConfigured, OperationalError, ResultsUnavailable, StoreFull
+from sedano.protocol.message import Message
 from sedano.testing.contracts.messages import batch, dead, result, settlement
 
 pytestmark = pytest.mark.redis
@@ -307,3 +308,19 @@ def test_given_pending_data_for_another_fd_when_waiting_then_wait_returns(world:
         theirs.sendall(b"!")
         broker.wait([QUEUE], 20.0, [ours.fileno()])
         assert select.select([ours], [], [], 0)[0]
+
+
+def test_given_a_large_message_when_it_is_reserved_then_each_part_of_it_is_a_sign_of_life(world: World) -> None:
+    heard: list[None] = []
+    broker = redis.open_broker(world.server.url, OpenOptions(heard=lambda: heard.append(None)))
+    try:
+        lease = broker.register("owner", "node")
+        broker.publish(one())
+        assert len(broker.turn(lease, reserve=1, queues=[QUEUE]).reserved) == 1
+        assert heard == []
+        large = Message(b"x" * 4_000_000, "application/json", "utf-8", {"task": "t", "id": "b"}, {"body_encoding": "base64"})
+        broker.publish([Outgoing(large, QUEUE)])
+        assert len(broker.turn(lease, reserve=1, queues=[QUEUE]).reserved) == 1
+        assert len(heard) >= 10
+    finally:
+        broker.close()

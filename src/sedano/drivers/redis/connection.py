@@ -55,11 +55,17 @@ class Connection:
     `unavailable` is raised when the server cannot be reached, goes away or does not serve; a full server raises
     `StoreFull`, any other error answer a plain `OperationalError`. An argument that is longer than the server takes raises
     `MessageTooLarge` and is not sent: the server would drop the connection in the middle of it. `find_server` is asked at
-    every connect. `pushes` collects what the server says unasked: lists such as `[b"invalidate", [b"key"]]`.
+    every connect. `heard` is called for each part of an answer that comes in several. `pushes` collects what the server says
+    unasked: lists such as `[b"invalidate", [b"key"]]`.
     """
 
     def __init__(
-        self, address: Address, unavailable: type[OperationalError], find_server: Callable[[], Server] | None = None
+        self,
+        address: Address,
+        unavailable: type[OperationalError],
+        find_server: Callable[[], Server] | None = None,
+        *,
+        heard: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
         self.pushes: list[list[Reply]] = []
@@ -67,6 +73,7 @@ class Connection:
         self.conversation: object = None  # another one after each connect, None while not connected
         self._unavailable = unavailable
         self._find_server = find_server
+        self._heard = heard
         self._socket: socket.socket | None = None
         self._reader = new_reader()
         self._longest_bytes: int | None = None  # None: not asked yet
@@ -271,10 +278,14 @@ class Connection:
 
     def _read(self) -> Reply:
         """The next reply; pushes on the way are set aside."""
+        parts = 0
         while True:
             reply = self._reader.gets()
             if reply is NOTHING:
                 self._receive()
+                parts += 1
+                if parts > 1 and self._heard is not None:
+                    self._heard()
             elif isinstance(reply, Push):
                 self.pushes.append(reply)
             else:

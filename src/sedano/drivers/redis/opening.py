@@ -37,7 +37,7 @@ def open_broker(url: str, options: OpenOptions) -> RedisBroker:
     if timeout_s < SHORTEST_VISIBILITY_S:
         _warn_of_impatience(address.shown, timeout_s)
     return RedisBroker(
-        new_connection(address, BrokerUnavailable),
+        new_connection(address, BrokerUnavailable, options.heard),
         keys,
         options.clock,
         writer=writer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from sedano.contracts import OpenOptions
@@ -11,11 +12,13 @@ from sedano.drivers.redis.connection import Connection
 from sedano.exceptions import OperationalError
 
 
-def new_connection(address: Address, unavailable: type[OperationalError]) -> Connection:
+def new_connection(
+    address: Address, unavailable: type[OperationalError], heard: Callable[[], None] | None = None
+) -> Connection:
     """A connection that is not made yet; with sentinels, each connect asks them for the master of the hour."""
     if address.sentinels is None:
-        return Connection(address, unavailable)
-    return Connection(address, unavailable, lambda: find_master(address, unavailable))
+        return Connection(address, unavailable, heard=heard)
+    return Connection(address, unavailable, lambda: find_master(address, unavailable), heard=heard)
 
 
 def find_master(address: Address, unavailable: type[OperationalError]) -> Server:
