@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import budget
 import growth
 import lifetimes
+import sleepers
 import table
 import workflows
 
@@ -54,6 +55,8 @@ def keep(name: str, figures: Any) -> None:
 def main(words: list[str]) -> int:
     if words[:1] == ["growth"]:
         return growth.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
+    if words[:1] == ["sleepers"]:
+        return sleepers.main(words[1:])
     if words[:1] == ["workflows"]:
         return workflows.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
     if words[:1] == ["budget"]:
