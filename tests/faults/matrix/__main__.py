@@ -115,7 +115,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--pool", action="append", choices=list(POOLS))
     parser.add_argument("--acks", action="append", choices=ACKS)
     parser.add_argument("--fault", action="append", choices=list(FAULTS))
-    parser.add_argument("--jobs", type=int, default=2, help="cells at a time (2)")
+    parser.add_argument("--jobs", type=int, default=4, help="cells at a time (4): most of what they do is waiting")
     parser.add_argument(
         "--table", action="store_true", help="run nothing: write the tables anew from the figures of the last runs"
     )
