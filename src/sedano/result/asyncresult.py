@@ -171,8 +171,11 @@ class AsyncResult(Asking[R]):
         is_final = meta["status"] in states.READY_STATES
         if task_id != self.id:
             if is_final:
-                parents[task_id]._keep(meta)
-                parents[task_id].maybe_throw()
+                parent = parents[task_id]
+                parent._keep(meta)
+                if parent._failed_for_others(meta):  # it may be heard of before the header that failed it
+                    parent._throw_of_parents()
+                parent.maybe_throw()
             return None
         if on_message is not None:
             on_message(meta)
@@ -200,7 +203,11 @@ class AsyncResult(Asking[R]):
             if isinstance(node, AsyncResult) and node._cache is None and node.backend is self.backend:
                 unknown[node.id] = node
             else:
-                node.maybe_throw()
+                try:
+                    node.maybe_throw()
+                except exceptions.ChordError:  # the header that failed it was looked at before it had failed
+                    self._throw_of_parents()
+                    raise
         return unknown if self._cache is None else {}
 
     def _failed_for_others(self, meta: Mapping[str, Any]) -> bool:
