@@ -38,7 +38,7 @@ _logger = logging.getLogger("celery.worker.consumer.consumer")
 T = TypeVar("T")
 
 RAN = frozenset({Outcome.SUCCESS, Outcome.FAILURE, Outcome.RETRY, Outcome.IGNORED, Outcome.REJECTED})
-FULL_TRIES = 5
+FULL_TRIES = 60  # a minute: results are worth waiting for, but settling without them empties a store that they have filled
 FULL_WAIT_S = 1.0
 MOST_BREAKS = 6
 BREAK_WAIT_S = 2.0
@@ -317,7 +317,8 @@ class Turns:
         clock, row = self._ctx.options.clock, self._row
         until = clock.monotonic() + self._ctx.options.lease_s
         for tries in itertools.count(1):
-            _logger.error("the store takes nothing: %s; %s settlements wait, trying again", exc, len(self.out))
+            if tries % 10 == 1:
+                _logger.error("the store takes nothing: %s; %s settlements wait, trying again", exc, len(self.out))
             if row.stop and clock.monotonic() > until:
                 raise GivenUp from exc
             self.pause(FULL_WAIT_S)

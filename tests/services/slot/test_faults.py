@@ -635,6 +635,7 @@ def test_given_a_full_store_then_the_result_is_given_up_and_the_call_settled(
     world: World, breakages: Breakages, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sedano.worker.turns.FULL_WAIT_S", 0.0)
+    monkeypatch.setattr("sedano.worker.turns.FULL_TRIES", 5)
 
     @world.task(name="quick")
     def quick() -> None: ...
