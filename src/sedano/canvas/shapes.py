@@ -57,17 +57,26 @@ def body_of(chord: Map) -> Map | None:
 
 
 def flat(members: Sequence[Map]) -> Iterator[Map]:
-    """The members of a group with groups among them taken apart; what has nothing in it is left out."""
-    stack = list(reversed(members))
+    """The members of a group with groups among them taken apart; what has nothing in it is left out.
+
+    Raises RecursionError for a group that is a member of itself: taking it apart would never end.
+    """
+    stack: list[Map | None] = list(reversed(members))  # None: the innermost of `apart` is done
+    apart: dict[int, None] = {}  # the workflows on the way to what is looked at, by identity
     while stack:
         member = stack.pop()
+        if member is None:
+            apart.popitem()
+            continue
         shape = kind(member)
-        if shape == "group":
-            stack += reversed(tasks_of(member))
-        elif shape == "chunks":
+        if shape == "chunks":
             stack += reversed(tasks_of(as_group(member)))
-        elif shape == "chain" and len(tasks_of(member)) < 2 and not member.get("args"):
-            stack += linked_steps(member)
+        elif shape == "group" or (shape == "chain" and len(tasks_of(member)) < 2 and not member.get("args")):
+            if id(member) in apart:
+                raise RecursionError(f"a {shape} is a member of itself: give each {shape} members that do not hold it")
+            apart[id(member)] = None
+            stack.append(None)
+            stack += reversed(tasks_of(member) if shape == "group" else linked_steps(member))
         else:
             yield member
 

@@ -12,7 +12,7 @@ import pytest
 from tests.apps import MakeApp
 
 from sedano import Celery, Signature, chain, chord, group, signature
-from sedano.canvas import StampingVisitor
+from sedano.canvas import StampingVisitor, shapes
 
 
 @pytest.fixture
@@ -70,6 +70,15 @@ def test_given_what_is_no_signature_when_a_workflow_is_made_of_it_then_that_is_s
         a.chunks([(1,)], 0).group()
     with pytest.raises(ValueError, match="'cord' is none of"):
         Signature.from_dict({"task": "celery.chord", "subtask_type": "cord"})
+
+
+def test_given_a_group_in_itself_when_sent_then_that_is_said_at_once(a: Any) -> None:
+    looped, inner = group(a.s(1), a.s(2)), group(a.s(3), a.s(4))
+    looped.tasks.append(looped)
+    with pytest.raises(RecursionError, match="a group is a member of itself"):
+        looped.apply_async()
+    twice = group(inner, group(inner, a.s(5)), inner)
+    assert [member["args"] for member in shapes.flat(twice.tasks)] == [(3,), (4,), (3,), (4,), (5,), (3,), (4,)]
 
 
 def test_given_workflows_when_written_as_json_and_read_then_they_are_the_same(a: Any) -> None:
