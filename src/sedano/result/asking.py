@@ -106,11 +106,11 @@ class Asking(ResultBase[R]):
 
     @property
     def children(self) -> list[Any] | None:
-        """Results of the calls and groups that this one sent; None while it has not ended."""
+        """Results of the calls and groups that this one sent, an empty list when it sent none; None while nothing is stored."""
         meta = self._get_task_meta()
-        children = meta.get("children")
+        children: list[Any] | None = meta.get("children")
         if not children:
-            return None
+            return children
         if not all(isinstance(child, ResultBase) for child in children):
             children = meta["children"] = [result_from_tuple(child, self._app) for child in children]
         return children

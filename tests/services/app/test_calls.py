@@ -36,6 +36,7 @@ def test_given_a_call_then_its_result_comes_back(store_app: StoreApp) -> None:
         )
         assert result.date_done is not None
         assert result.date_done.tzinfo is not None
+        assert result.children == []
         assert AsyncResult(result.id).get(timeout=60) == 5
         assert add.AsyncResult(result.id).exists()
         result.forget()
