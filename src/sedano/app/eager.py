@@ -16,7 +16,7 @@ from sedano.app.messages import plain_list
 from sedano.app.options import check_call_options
 from sedano.canvas.plan import Planner, after_failure, after_success
 from sedano.canvas.signature import Signature
-from sedano.exceptions import Retry
+from sedano.exceptions import Ignore, Reject, Retry
 from sedano.log import get_logger
 from sedano.protocol import serializers
 from sedano.protocol.ids import new_id
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sedano.app.publishing import CallToSend
 
 logger = get_logger("celery.app.trace")
+
+_NO_FAILURES = (Retry, Ignore, Reject)  # what a task raises to say what becomes of the call
 
 
 class EagerCall(msgspec.Struct):
@@ -58,7 +60,7 @@ def apply(task: Any, call: EagerCall) -> Any:
     _report(task, request, attempt)
     _store(task, request, attempt)
     _send_links(task, request, attempt)
-    if throw and attempt.exc is not None and attempt.state != states.SUCCESS and not isinstance(attempt.exc, Retry):
+    if throw and attempt.exc is not None and attempt.state != states.SUCCESS and not isinstance(attempt.exc, _NO_FAILURES):
         raise attempt.exc
     value = attempt.value if attempt.state == states.SUCCESS else attempt.exc
     return EagerResult(request.id or "", value, attempt.state, traceback=attempt.traceback, name=task.name)

@@ -9,7 +9,7 @@ import pytest
 from tests.apps import MakeApp, sent
 
 from sedano import AsyncResult, Celery, EagerResult, Task
-from sedano.exceptions import AlwaysEagerIgnored, EncodeError, MaxRetriesExceededError
+from sedano.exceptions import AlwaysEagerIgnored, EncodeError, Ignore, MaxRetriesExceededError, Reject
 
 
 def test_given_apply_then_the_call_runs_here_with_a_full_request(app: Celery) -> None:
@@ -61,6 +61,16 @@ def test_given_a_failure_then_get_raises_it_and_throw_raises_it_at_once(make_app
     app.conf.task_eager_propagates = True
     with pytest.raises(ValueError, match="boom"):
         fail.apply()
+
+
+def test_given_errors_are_raised_when_a_call_is_ignored_or_rejected_then_that_is_its_state(app: Celery) -> None:
+    @app.task
+    def leave(error: str) -> None:
+        raise Ignore("seen") if error == "ignore" else Reject("not here", requeue=False)
+
+    app.conf.task_eager_propagates = True
+    assert leave.apply(("ignore",)).state == "IGNORED"
+    assert leave.apply(("reject",), throw=True).state == "REJECTED"
 
 
 def test_given_retries_then_they_run_at_once_up_to_the_limit(app: Celery) -> None:
