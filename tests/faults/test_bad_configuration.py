@@ -310,6 +310,11 @@ COMMAND_LINES = {
     "unknown pool": (("-A", "proj", "worker", "-P", "fast"), "Invalid value for '-P'"),
     "unknown level": (("-A", "proj", "worker", "-l", "loud"), "loud"),
     "limit in words": (("-A", "proj", "worker", "--time-limit", "soon"), "Invalid value for '--time-limit'"),
+    "hard limit before the start": (("-A", "proj", "worker", "--time-limit", "-3"), "'--time-limit'.*-3.* is not in the range"),
+    "soft limit before the start": (
+        ("-A", "proj", "worker", "--soft-time-limit=-1"),
+        "'--soft-time-limit'.*-1.* is not in the range",
+    ),
     "beat": (("-A", "proj", "worker", "-B"), "no beat"),
     "misplaced -A": (("worker", "-A", "proj"), "stand before the command"),
     "a word that is no setting": (("-A", "proj", "worker", "--", "nonsense"), "nonsense"),

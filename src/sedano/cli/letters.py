@@ -16,6 +16,7 @@ from sedano.contracts import Broker, DeadLetter
 
 PAGE = 200
 MOST_DIGITS = 18  # what every store can count to
+CAUSES = ("failure", "lost", "poison", "unknown", "unreadable", "rejected")
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -50,7 +51,7 @@ def filters(command: Command) -> Command:
     options = (
         click.option("-Q", "--queue", shell_complete=complete_queues, help="Only those of this queue."),
         click.option("-t", "--task", shell_complete=complete_tasks, help="Only those of the task with this name."),
-        click.option("--cause", help="Only those with this cause: failure, lost, poison, unknown, unreadable, rejected."),
+        click.option("--cause", type=click.Choice(CAUSES), help="Only those with this cause."),
         click.option("--since", type=ISO_TIME_OR_SECONDS, help="Only those that died since: a time, or so many seconds ago."),
         click.option("--before", type=ISO_TIME_OR_SECONDS, help="Only those that died before: a time, or so many seconds ago."),
     )

@@ -113,10 +113,10 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 MISPLACED = ("-A", "--app", "-b", "--broker", "--workdir", "--result-backend")
 
 
-def _explain_misplaced(words: Sequence[str], error: click.UsageError) -> str:
+def _explain_misplaced(error: click.UsageError) -> str:
     """Celery 4 took the global options after the command; say where they belong now."""
     text = error.format_message()
-    if isinstance(error, click.NoSuchOption) and any(word.split("=")[0] in MISPLACED for word in words):
+    if isinstance(error, click.NoSuchOption) and error.option_name in MISPLACED:
         text += f"\nGlobal options such as {error.option_name} stand before the command: sedano {error.option_name} … COMMAND …"
     return text
 
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.ctx is not None:
             click.echo(error.ctx.get_usage(), err=True)
             click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
-        click.echo(f"Error: {_explain_misplaced(words, error)}", err=True)
+        click.echo(f"Error: {_explain_misplaced(error)}", err=True)
         return 2
     except click.Abort:
         click.echo("Aborted!", err=True)

@@ -94,8 +94,8 @@ NO_BEAT = (
 @option(POOL, "-c", "--concurrency", type=CONCURRENCY, help="Number of slots, or 'auto'. Default: one per CPU.")
 @option(POOL, "-P", "--pool", metavar="POOL", help=f"How tasks run: {POOLS}.")
 @option(POOL, "-E", "--task-events", "--events", is_flag=True, default=None, help="Send events at each step of a task.")
-@option(POOL, "--time-limit", type=float, help="Hard time limit of every task, in seconds.")
-@option(POOL, "--soft-time-limit", type=float, help="Soft time limit of every task, in seconds.")
+@option(POOL, "--time-limit", type=click.FloatRange(min=0), help="Hard time limit of every task, in seconds.")
+@option(POOL, "--soft-time-limit", type=click.FloatRange(min=0), help="Soft time limit of every task, in seconds.")
 @option(POOL, "--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a process after so many tasks.")
 @option(POOL, "--pool-start-method", type=click.Choice(["fork", "spawn"]), help="How pool processes are started.")
 @option(

@@ -112,6 +112,10 @@ def test_unknown_commands_and_options_suggest_and_exit_with_two(shell: Shell):
     misplaced = shell("worker", "-A", "proj", app=None)
     assert misplaced.returncode == 2
     assert "stand before the command" in misplaced.stderr
+    unknown = shell("worker", "--bogus")
+    assert unknown.returncode == 2
+    assert "--bogus" in unknown.stderr
+    assert "stand before the command" not in unknown.stderr
 
 
 def test_an_app_that_is_not_there_or_does_not_import_says_so(shell: Shell):

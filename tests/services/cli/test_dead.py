@@ -100,6 +100,9 @@ def test_letters_are_chosen_by_what_they_are_and_dropped(shell: Shell) -> None:
     for others in (("--since", "2999-01-01"), ("--before", "3600"), ("--cause", "lost"), ("-t", "deploy.add"), ("-Q", "x")):
         assert letters(shell, *others) == []
 
+    misspelt = shell("dead", "list", "--cause", "fail")
+    assert misspelt.returncode == 2
+    assert "'fail' is not one of 'failure', 'lost'" in misspelt.stderr
     assert shell("dead", "drop").returncode == 2
     assert shell("dead", "replay").returncode == 2
     assert shell("dead", "drop", "1", "--all").returncode == 2
