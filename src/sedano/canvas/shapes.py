@@ -15,6 +15,7 @@ Map = Mapping[str, Any]
 STARMAP = "celery.starmap"
 ACCUMULATE = "celery.accumulate"
 _NO_OPTIONS: Map = {}
+_DEEPEST = 10_000  # workflows in each other: no interpreter could write more of them
 
 
 def kind(signature: Map) -> str:
@@ -61,24 +62,42 @@ def flat(members: Sequence[Map]) -> Iterator[Map]:
 
     Raises RecursionError for a group that is a member of itself: taking it apart would never end.
     """
-    stack: list[Map | None] = list(reversed(members))  # None: the innermost of `apart` is done
-    apart: dict[int, None] = {}  # the workflows on the way to what is looked at, by identity
+    stack: list[Map | None] = list(reversed(members))
+    apart = _TakenApart()
     while stack:
         member = stack.pop()
         if member is None:
-            apart.popitem()
+            apart.leave()
             continue
         shape = kind(member)
         if shape == "chunks":
             stack += reversed(tasks_of(as_group(member)))
         elif shape == "group" or (shape == "chain" and len(tasks_of(member)) < 2 and not member.get("args")):
-            if id(member) in apart:
-                raise RecursionError(f"a {shape} is a member of itself: give each {shape} members that do not hold it")
-            apart[id(member)] = None
+            apart.enter(member)
             stack.append(None)
             stack += reversed(tasks_of(member) if shape == "group" else linked_steps(member))
         else:
             yield member
+
+
+class _TakenApart:
+    """The workflows that are being taken apart, outermost first. They are held, so that no other map gets their identity.
+
+    A `None` on the stack of whoever takes them apart says where the innermost ends.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[int, Map] = {}
+
+    def enter(self, whole: Map) -> None:
+        # A step with callbacks from around it is a new map each time: those are known by their number.
+        if id(whole) in self._maps or len(self._maps) >= _DEEPEST:
+            shape = kind(whole)
+            raise RecursionError(f"a {shape} is a member of itself: give each {shape} members that do not hold it")
+        self._maps[id(whole)] = whole
+
+    def leave(self) -> None:
+        self._maps.popitem()
 
 
 def is_empty_group(signature: Map) -> bool:
@@ -119,14 +138,22 @@ def steps_of(chain: Map) -> list[Map]:
     """The steps of a chain as they run: chains in it taken apart, a group and what comes after it made a chord.
 
     A chord whose body is a chain that begins with a call is that chord with the first of them as its body, and the others as
-    steps: each header task carries the body along, so it should be short.
+    steps: each header task carries the body along, so it should be short. Raises RecursionError for a chain that is a step
+    of itself.
     """
     spread: list[Map] = []
-    stack = list(reversed(linked_steps(chain)))
+    stack: list[Map | None] = list(reversed(linked_steps(chain)))
+    apart = _TakenApart()
+    apart.enter(chain)
     while stack:
         popped = stack.pop()
+        if popped is None:
+            apart.leave()
+            continue
         step = as_group(popped) if kind(popped) == "chunks" else popped
         if kind(step) == "chain":
+            apart.enter(step)
+            stack.append(None)
             stack += reversed(linked_steps(step))
         elif kind(step) == "group" and len(tasks_of(step)) == 1:
             stack += tasks_of(step)

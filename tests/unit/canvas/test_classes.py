@@ -72,13 +72,29 @@ def test_given_what_is_no_signature_when_a_workflow_is_made_of_it_then_that_is_s
         Signature.from_dict({"task": "celery.chord", "subtask_type": "cord"})
 
 
-def test_given_a_group_in_itself_when_sent_then_that_is_said_at_once(a: Any) -> None:
-    looped, inner = group(a.s(1), a.s(2)), group(a.s(3), a.s(4))
+@pytest.mark.parametrize("options", [{}, {"task_id": "known"}])
+@pytest.mark.parametrize("kind", [group, chain])
+def test_given_a_workflow_in_itself_when_sent_then_that_is_said_at_once(a: Any, kind: Any, options: dict[str, Any]) -> None:
+    looped = kind(a.s(1), a.s(2))
+    looped.options.update(options)
     looped.tasks.append(looped)
-    with pytest.raises(RecursionError, match="a group is a member of itself"):
+    with pytest.raises(RecursionError, match="is a member of itself"):
+        list(shapes.flat([looped])) if kind is group else shapes.steps_of(looped)
+    with pytest.raises(RecursionError):
         looped.apply_async()
+
+
+def test_given_one_workflow_in_several_places_when_taken_apart_then_its_members_are_there_as_often(a: Any) -> None:
+    inner = group(a.s(3), a.s(4))
     twice = group(inner, group(inner, a.s(5)), inner)
     assert [member["args"] for member in shapes.flat(twice.tasks)] == [(3,), (4,), (3,), (4,), (5,), (3,), (4,)]
+    pair = chain.made_of([a.s(1), a.s(2)], None)
+    thrice = chain.made_of([pair, chain.made_of([pair, a.s(3)], None), pair], None)
+    assert [step["args"] for step in shapes.steps_of(thrice)] == [(1,), (2,), (1,), (2,), (3,), (1,), (2,)]
+    deep: Any = a.s(1)
+    for _ in range(200):
+        deep = chain.made_of([deep], None).set(link_error=a.s(9))
+    assert [member["args"] for member in shapes.flat([deep])] == [(1,)]
 
 
 def test_given_workflows_when_written_as_json_and_read_then_they_are_the_same(a: Any) -> None:
