@@ -117,7 +117,7 @@ def writing_into_sqlite(url: str) -> Generator[Put]:
 
     def put(raw: bytes) -> None:
         with store.step() as step:
-            backlog.put(step, [backlog.Entry(raw, 0, QUEUE, "", None)])
+            backlog.put(step, [backlog.Entry(raw, 0, QUEUE, "", None)], SYSTEM_CLOCK.wall())
 
     try:
         yield put

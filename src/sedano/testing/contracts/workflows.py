@@ -132,6 +132,7 @@ class LocatingContract:
 
     def test_given_bytes_that_are_no_message_when_located_then_they_are_passed_over(self, store: StoreUnderTest) -> None:
         broker = store.broker()
+        broker.publish(batch("q", "a"))  # which makes the store
         store.put_raw("q", b"\xffno message")
         broker.publish([outgoing("q", "after")])
         assert broker.locate(["after", ""], ["q"], most=10)[0] == {"after": Place(Where.READY, "q")}
