@@ -28,6 +28,14 @@ logger = get_logger("celery.app.trace")
 OUR_FILES = {__file__}  # whose frames stand between the worker and the user's code
 
 
+class CallEnded(BaseException):
+    """Raised inside a call from outside, to end it: whoever does so settles the call. `except Exception` does not catch it."""
+
+
+LEAVES = (SystemExit, KeyboardInterrupt, GeneratorExit, CallEnded)
+"""What passes through a call: it ends the process, or the call has an outcome already."""
+
+
 class ExceptionInfo:
     """What hooks get as `einfo`: `exception`, `type`, `traceback` (text); `str()` is the traceback."""
 
@@ -82,8 +90,8 @@ def run_attempt(task: Any, request: Context, args: Any, kwargs: Any, prepare: Pr
     What it raises turns a SUCCESS into a FAILURE and a RETRY into a REJECTED; then it is called again with that attempt, and
     what it raises then is logged.
 
-    Never raises, except what must stop the process: SystemExit (WorkerShutdown, WorkerTerminate) and KeyboardInterrupt.
-    Publishes and stores nothing.
+    Never raises, except what must stop the process or has ended the call (`LEAVES`): SystemExit (WorkerShutdown,
+    WorkerTerminate), KeyboardInterrupt, CallEnded. Publishes and stores nothing.
     """
     plan = task.plan
     token, running = push_request(task, request), current.push_task(task)
@@ -151,11 +159,13 @@ def _run_body(task: Any, plan: Any, request: Context, args: Any, kwargs: Any) ->
         if type(value) is CoroutineType:
             value = late.run_coroutine(value)
         return Attempt(Outcome.SUCCESS, states.SUCCESS, value, runtime_s=time.monotonic() - start)
-    except Exception as exc:  # the edge: what the user's code raised is the outcome
+    except BaseException as exc:  # the edge: what the user's code raised is the outcome, a CancelledError of its own loop too
+        if isinstance(exc, LEAVES) or (request.is_eager and not isinstance(exc, Exception)):
+            raise
         return raised_attempt(exc, time.monotonic() - start)
 
 
-def raised_attempt(exc: Exception, runtime_s: float) -> Attempt:
+def raised_attempt(exc: BaseException, runtime_s: float) -> Attempt:
     """The attempt whose body raised `exc`."""
     if isinstance(exc, Retry):
         text = traceback_text(exc)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sedano import signals
+from sedano.app.attempt import CallEnded
 from sedano.contracts import Settlement, Standing
 from sedano.exceptions import SoftTimeLimitExceeded, Terminated, WorkerLostError
 from sedano.worker import lines
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("celery.worker")
 
 
-class LaneEnded(BaseException):
+class LaneEnded(CallEnded):
     """Raised inside a call to end it: its hard limit is over, or an operator has terminated it. `except Exception` in a task
     does not catch it."""
 

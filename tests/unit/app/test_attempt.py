@@ -11,7 +11,7 @@ import pytest
 from tests.apps import MakeApp
 
 from sedano import Celery, Context, Task, signals, states
-from sedano.app.attempt import Attempt, fail_attempt, run_attempt
+from sedano.app.attempt import Attempt, CallEnded, fail_attempt, run_attempt
 from sedano.contracts import Outcome
 from sedano.exceptions import (
     EncodeError,
@@ -145,6 +145,39 @@ def test_given_what_must_stop_the_process_then_it_comes_through_and_the_stack_is
             run(stop, how)
         assert stop.request.id is None
         assert app.current_task is None
+
+
+def test_given_a_cancelled_error_or_another_that_is_no_plain_exception_then_the_call_fails_and_the_process_lives(
+    app: Celery,
+) -> None:
+    class Late(BaseException): ...
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    @app.task
+    def runs_a_loop() -> None:
+        asyncio.run(cancelled())
+
+    @app.task
+    def late() -> None:
+        raise Late("too late")
+
+    for task, kind in ((runs_a_loop, asyncio.CancelledError), (late, Late)):
+        attempt = run(task)
+        assert (attempt.outcome, attempt.state, type(attempt.exc)) == (Outcome.FAILURE, states.FAILURE, kind)
+        assert attempt.traceback is not None
+        with pytest.raises(kind):
+            task.apply()
+
+
+def test_given_a_call_that_is_ended_from_outside_then_whoever_ends_it_says_what_becomes_of_it(app: Celery) -> None:
+    @app.task
+    def ended() -> None:
+        raise CallEnded
+
+    with pytest.raises(CallEnded):
+        run(ended)
 
 
 def test_given_receivers_then_signals_carry_celerys_arguments(app: Celery) -> None:
