@@ -81,6 +81,8 @@ def check_call_values(options: Mapping[str, Any]) -> None:
         seconds = options.get(name)
         if seconds is not None and not isinstance(seconds, int | float):
             raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")
+        if seconds is not None and not seconds >= 0:
+            raise ValueError(f"{name} must be 0 (no limit) or more seconds, not {seconds!r}")
     for name in ("link", "link_error"):
         linked = options.get(name)
         for one in linked if isinstance(linked, list | tuple) else () if linked is None else (linked,):

@@ -361,9 +361,15 @@ class Task(TaskAttributes, Generic[P, R, C]):
         return retrying.retry(self, self.request, order)
 
     def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any) -> None:
-        """Store a state of one's own, such as PROGRESS; `meta` becomes the result's `info`."""
+        """Store a state of one's own, such as PROGRESS; `meta` becomes the result's `info`.
+
+        Raises ValueError where no call runs and no `task_id` is given.
+        """
         request = self.request
-        self.backend.store_result(task_id or request.id, meta, state, request=request, **kwargs)
+        id_ = task_id or request.id
+        if not id_:
+            raise ValueError(f"task_id must not be empty: no call of {self.name} runs here, so say whose state it is")
+        self.backend.store_result(id_, meta, state, request=request, **kwargs)
 
     def add_trail(self, result: Any) -> Any:
         """Note `result` as a child of the running call."""

@@ -38,6 +38,19 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+# Celery's commands that are not here: what to do instead.
+ELSEWHERE: dict[str, str] = {
+    "amqp": "comes with RabbitMQ. On the other stores: sedano queues, purge, dead list",
+    "beat": "comes in a later version; until then Celery's beat can send to Sedano's workers",
+    "events": "comes in a later version",
+    "graph": "comes in a later version",
+    "logtool": "is not part of Sedano",
+    "migrate": "comes in a later version",
+    "multi": "comes in a later version; start each worker by systemd or another supervisor, or with worker --detach",
+    "upgrade": "is not needed: old and new names of settings are both read, see sedano report",
+}
+
+
 class LazyGroup(click.Group):
     """Knows the names of its commands without importing them, and suggests the nearest one."""
 
@@ -57,6 +70,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name not in COMMANDS and not name.startswith("-"):
+            if name in ELSEWHERE:
+                raise click.UsageError(f"No such command {name!r}: it {ELSEWHERE[name]}.", ctx)
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(sorted(COMMANDS))}."
             raise click.UsageError(f"No such command {name!r}.{hint}", ctx)

@@ -141,6 +141,7 @@ class Worker:
         app, options = self.app, self.options
         app.set_current()
         told = {**asdict(options), **options.user_options}
+        app.loader.import_default_modules()  # where receivers of the hook may be
         signals.celeryd_init.send(self.hostname, instance=self, conf=app.conf, options=told)
         app.conf.update(options.setting_changes())
         self._findings = require_valid(app.conf)
@@ -150,7 +151,8 @@ class Worker:
             app.amqp.queues.deselect(options.exclude_queues)
         if options.include:
             app.conf.include = [*app.conf.typed("include"), *options.include]
-        app.loader.import_default_modules()
+            for module in options.include:
+                _import_included(app, module)
         app.finalize()
 
     def _announce(self, plan: NodePlan) -> NodePlan:
@@ -181,6 +183,16 @@ class Worker:
         for line in lines:
             self.speak(line)
         return refused
+
+
+def _import_included(app: Celery, module: str) -> None:
+    """What the module itself raises comes through."""
+    try:
+        app.loader.import_task_module(module)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
+            raise
+        raise ImproperlyConfigured(f"-I {module}: there is no module {exc.name!r}") from exc
 
 
 class _Run:

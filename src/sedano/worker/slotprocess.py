@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sedano import signals
+from sedano.exceptions import SedanoError
 from sedano.worker.context import SlotContext, SlotOptions
 from sedano.worker.lines import MAIN
 from sedano.worker.slot import run_slot
@@ -88,6 +89,8 @@ class SlotMaker:
             status = run_slot(context) if self.pool is None else _run_lanes(context, self.pool)
         except SystemExit as leave:  # a task or a hook asked the process to end
             status = leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1
+        except SedanoError as exc:  # a sentence that says what is wrong outside
+            _logger.critical("%s ends: %s", name, exc)
         except BaseException:
             _logger.critical("%s ends because of an error in it", name, exc_info=True)
         finally:

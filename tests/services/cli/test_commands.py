@@ -203,3 +203,9 @@ def test_given_list_bindings_then_each_queue_is_shown_with_its_exchange(shell: S
     shown = shell("list", "bindings")
     assert shown.stdout.splitlines()[2].split() == ["celery", "celery", "celery"]
     assert shell("list").returncode == 2
+
+
+def test_given_a_command_of_celerys_that_is_not_here_then_the_error_says_what_to_do_instead(shell: Shell):
+    shown = shell("multi", "start")
+    assert shown.returncode == 2
+    assert "No such command 'multi': it comes in a later version; start each worker by systemd" in shown.stderr

@@ -325,3 +325,16 @@ def test_given_options_of_the_apps_own_when_they_are_typed_or_not_then_hooks_hea
     unknown = project("worker", "--regoin", "south", app="own")
     assert unknown.returncode == 2
     assert "No such option" in unknown.stderr
+
+
+def test_given_an_included_module_when_a_worker_starts_then_its_receivers_hear_from_the_beginning(project: Shell) -> None:
+    (project.folder / "hooks.py").write_text(
+        "from sedano import signals\n@signals.celeryd_init.connect\ndef init(sender, **_):\n    print('heard', sender)\n"
+    )
+    (project.folder / "own.py").write_text(PROJECT + "app.conf.include = ['hooks']\n")
+    with Node("own", cwd=project.folder, name="w1@h", concurrency=1) as node:
+        node.wait_ready()
+        assert "heard w1@h" in node.log()
+    missing = project("worker", "-I", "nosuch.module", app="own")
+    assert missing.returncode == 1
+    assert missing.stderr.endswith("Error: -I nosuch.module: there is no module 'nosuch'\n")

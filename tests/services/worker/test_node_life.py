@@ -166,8 +166,8 @@ def j(sender, **kwargs): note(f"worker_shutdown {sender.hostname}")
     assert world.get("add", 1, 1, queue="w1@test.dq") == 2
     assert node.stop() == 0
     assert (world.folder / "notes").read_text().splitlines() == [
-        "celeryd_init w1@test w1@test celery",
         "import_modules tasks",
+        "celeryd_init w1@test w1@test celery",
         "worker_init w1@test",
         "celeryd_after_setup w1@test",
         "before_create",

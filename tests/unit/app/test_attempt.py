@@ -568,3 +568,11 @@ def test_given_update_state_then_a_record_is_written_for_the_running_call(app: C
     run(work)
     result = app.AsyncResult("id-1")
     assert (result.state, result.info) == ("PROGRESS", {"done": 3})
+
+
+def test_given_update_state_where_no_call_runs_then_it_says_that_it_needs_an_id(app: Celery) -> None:
+    @app.task
+    def work() -> None: ...
+
+    with pytest.raises(ValueError, match="task_id must not be empty"):
+        work.update_state(state="PROGRESS")

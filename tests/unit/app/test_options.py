@@ -150,3 +150,12 @@ def test_given_a_retry_with_one_half_of_new_arguments_then_the_other_half_is_kep
     old: object, new: object, merged: object
 ) -> None:
     assert merge_changed(plain, old, new) == merged  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["time_limit", "soft_time_limit"])
+def test_given_a_limit_below_nothing_then_it_is_refused_at_the_call(app: Celery, name: str) -> None:
+    @app.task
+    def work() -> None: ...
+
+    with pytest.raises(ValueError, match=f"{name} must be 0"):
+        work.apply_async(**{name: -3})
