@@ -141,7 +141,12 @@ def main(words: Sequence[str]) -> int:
         work = [
             (cell, pool.submit(run_until_it_hits, cell, quick=asked.quick, seed=asked.seed, keep=asked.keep)) for cell in cells
         ]
-        found = {cell.key: job.result() for cell, job in work}
+        found: dict[str, Found] = {}
+        try:
+            for cell, job in work:
+                found[cell.key] = job.result()
+        except KeyboardInterrupt:  # what there is by now is worth keeping
+            pool.shutdown(wait=False, cancel_futures=True)
     if not (asked.quick or asked.no_table):
         table.write(found)
     states = [table.state_of(figures, FAULTS[key.split()[-1]]) for key, figures in found.items()]
