@@ -5,7 +5,7 @@ it there. What each failure does:
 
     BrokerUnavailable   reconnect with backoff, give back what is only reserved, repeat settle and begin: both are known by tag
     LeaseLost           the settlements are refused for good: say so; drop everything in hand; a new lease
-    StoreFull           settle alone, again and again; after `FULL_TRIES` without the results that do not fit, which are
+    StoreFull           settle alone, again and again; after `FULL_PATIENCE_S` without the results that do not fit, which are
                         named in the log
     any other refusal   settle one by one; the one that is refused alone goes in a form that the store must take. So does one
                         over which a connection breaks again and again that works otherwise
@@ -38,8 +38,8 @@ _logger = logging.getLogger("celery.worker.consumer.consumer")
 T = TypeVar("T")
 
 RAN = frozenset({Outcome.SUCCESS, Outcome.FAILURE, Outcome.RETRY, Outcome.IGNORED, Outcome.REJECTED})
-FULL_TRIES = 60  # a minute: results are worth waiting for, but settling without them empties a store that they have filled
-FULL_WAIT_S = 1.0
+FULL_PATIENCE_S = 60.0  # results are worth waiting for, but settling without them empties a store that they have filled
+FULL_WAIT_S = 1.0  # or less: whoever wakes the slot makes it try again
 MOST_BREAKS = 6
 BREAK_WAIT_S = 2.0
 
@@ -315,7 +315,8 @@ class Turns:
     def _settle_into_full_store(self, exc: StoreFull) -> None:
         """Settle what is in hand and nothing else; return when that is done."""
         clock, row = self._ctx.options.clock, self._row
-        until = clock.monotonic() + self._ctx.options.lease_s
+        began = clock.monotonic()
+        until = began + self._ctx.options.lease_s
         for tries in itertools.count(1):
             if tries % 10 == 1:
                 _logger.error("the store takes nothing: %s; %s settlements wait, trying again", exc, len(self.out))
@@ -323,7 +324,7 @@ class Turns:
                 raise GivenUp from exc
             self.pause(FULL_WAIT_S)
             try:
-                self._settle_what_fits(give_up=tries >= FULL_TRIES)
+                self._settle_what_fits(give_up=clock.monotonic() - began >= FULL_PATIENCE_S)
             except StoreFull as again:
                 exc = again
             except LeaseLost as lost:

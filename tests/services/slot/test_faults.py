@@ -635,12 +635,12 @@ def test_given_a_full_store_then_the_result_is_given_up_and_the_call_settled(
     world: World, breakages: Breakages, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sedano.worker.turns.FULL_WAIT_S", 0.0)
-    monkeypatch.setattr("sedano.worker.turns.FULL_TRIES", 5)
+    monkeypatch.setattr("sedano.worker.turns.FULL_PATIENCE_S", 0.0)
 
     @world.task(name="quick")
     def quick() -> None: ...
 
-    breakages.full_for = 6
+    breakages.full_for = 2
     world.start()
     first = world.call("quick")
     second = world.call("quick")
