@@ -22,7 +22,8 @@ ENDS_BADLY = [
     Ends("give_itself", (), "EncodeError", "it contains itself"),
     Ends("raise_unwritable", (), "Unwritable", "a lock"),
     Ends("raise_speechless", (), "Speechless", ""),
+    Ends("raise_rude", (), "Rude", "rude"),
 ]
 
-ENDS_ITS_PROCESS = [Ends("raise_rude", (), "Rude", "exitcode 70"), Ends("leave", (), "SystemExit", "exitcode 3")]
+ENDS_ITS_PROCESS = [Ends("leave", (), "SystemExit", "exitcode 3")]
 """`error` leaves the task, `text` says how its process ends, in a pool whose processes run one call each."""

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import os
 import pickle
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import redis
 from tests.interop import environments
@@ -106,7 +106,7 @@ class Peer:
         line = b""
         deadline = time.monotonic() + ANSWER_S
         while not line.endswith(b"\n"):
-            if not select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not _is_readable(self._process.stdout, max(0.0, deadline - time.monotonic())):
                 raise PeerError(f"no answer for {ANSWER_S:g} s; its log:\n{self.log()}")
             part = os.read(self._process.stdout.fileno(), 1 << 20)
             if not part:
@@ -279,3 +279,10 @@ def folder_for(name: str, base: Path) -> Path:
     folder = base / name
     os.makedirs(folder)
     return folder
+
+
+def _is_readable(file: IO[Any], timeout_s: float) -> bool:
+    """`select.select` knows descriptors below 1,024 only, and a long run of tests has more."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        return bool(selector.select(timeout_s))

@@ -79,7 +79,7 @@ def raise_speechless():
 
 
 class Rude(BaseException):
-    """Not an Exception: nothing is expected to catch it."""
+    """Not an Exception: `except Exception` does not catch it."""
 
 
 @app.task
