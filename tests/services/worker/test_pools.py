@@ -171,6 +171,7 @@ def test_given_a_pool_when_tasks_return_raise_and_await_then_each_has_its_outcom
     for name in ("boom", "aboom"):
         with pytest.raises(ValueError, match="boom"):
             world.get(name)
+    world.until(lambda: node.log().count("ValueError: boom") == 2)
     log = node.log()
     assert f"pool     {every_pool}, 20 " in log
     assert log.count("Traceback") == 2
