@@ -23,6 +23,7 @@ import sleepers
 import table
 import workflows
 
+import events
 from engines import ENGINES, Engine
 from measures import Figures, Measure, measures
 from servers import Store, store
@@ -55,6 +56,8 @@ def keep(name: str, figures: Any) -> None:
 def main(words: list[str]) -> int:
     if words[:1] == ["growth"]:
         return growth.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
+    if words[:1] == ["events"]:
+        return events.main(words[1:])
     if words[:1] == ["sleepers"]:
         return sleepers.main(words[1:])
     if words[:1] == ["workflows"]:

@@ -22,7 +22,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from sedano import signals
@@ -36,13 +36,49 @@ CELERY: dict[str, str] = {
     "celery.app": "sedano.compat.celery_app",
     "celery.app.base": "sedano.app.base",
     "celery.app.control": "sedano.app.control",
+    "celery.app.events": "sedano.app.events",
     "celery.app.log": "sedano.compat.celery_app_log",
     "celery.app.task": "sedano.app.task",
     "celery.app.registry": "sedano.app.registry",
+    "celery.__main__": "sedano.cli.bin_celery",
+    "celery.apps": "sedano.compat.celery_apps",
+    "celery.apps.worker": "sedano.compat.celery_apps_worker",
+    "celery.backends": "sedano.compat.celery_backends",
+    "celery.backends.base": "sedano.compat.celery_backends",
+    "celery.bin": "sedano.compat.celery_bin",
+    "celery.bin.base": "sedano.cli.bin_base",
+    "celery.bin.celery": "sedano.cli.bin_celery",
+    "celery.bin.worker": "sedano.cli.worker",
+    "celery.bootsteps": "sedano.worker.bootsteps",
     "celery.canvas": "sedano.compat.celery_canvas",
     "celery.concurrency": "sedano.compat.celery_concurrency",
     "celery.concurrency.base": "sedano.compat.celery_concurrency",
+    "celery.concurrency.asynpool": "sedano.compat.celery_concurrency_pools",
+    "celery.concurrency.eventlet": "sedano.compat.celery_concurrency_eventlet",
+    "celery.concurrency.gevent": "sedano.compat.celery_concurrency_gevent",
+    "celery.concurrency.prefork": "sedano.compat.celery_concurrency_prefork",
+    "celery.concurrency.solo": "sedano.compat.celery_concurrency_solo",
+    "celery.concurrency.thread": "sedano.compat.celery_concurrency_thread",
+    "celery.contrib": "sedano.compat.celery_contrib",
+    "celery.contrib.abortable": "sedano.compat.celery_contrib_abortable",
+    "celery.contrib.pytest": "sedano.compat.celery_contrib_pytest",
+    "celery.contrib.testing": "sedano.compat.celery_contrib_testing",
+    "celery.contrib.testing.app": "sedano.compat.celery_contrib_testing_app",
+    "celery.contrib.testing.manager": "sedano.compat.celery_contrib_testing_manager",
+    "celery.contrib.testing.mocks": "sedano.compat.celery_contrib_testing_mocks",
+    "celery.contrib.testing.tasks": "sedano.compat.celery_contrib_testing_tasks",
+    "celery.contrib.testing.worker": "sedano.compat.celery_contrib_testing_worker",
+    "celery.events": "sedano.events",
+    "celery.events.cursesmon": "sedano.compat.celery_events_cursesmon",
+    "celery.events.dispatcher": "sedano.events.dispatcher",
+    "celery.events.dumper": "sedano.events.dumper",
+    "celery.events.event": "sedano.events.event",
+    "celery.events.receiver": "sedano.events.receiver",
+    "celery.events.snapshot": "sedano.events.snapshot",
+    "celery.events.state": "sedano.events.state",
     "celery.exceptions": "sedano.exceptions",
+    "celery.local": "sedano.compat.celery_local",
+    "celery.platforms": "sedano.compat.celery_platforms",
     "celery.result": "sedano.result",
     "celery.schedules": "sedano.schedules",
     "celery.security": "sedano.compat.celery_security",
@@ -53,9 +89,25 @@ CELERY: dict[str, str] = {
     "celery.states": "sedano.states",
     "celery.utils": "sedano.compat.celery_utils",
     "celery.utils.dispatch": "sedano.signals",
+    "celery.utils.collections": "sedano.compat.celery_utils_objects",
+    "celery.utils.functional": "sedano.compat.celery_utils_functional",
+    "celery.utils.imports": "sedano.compat.celery_utils_imports",
+    "celery.utils.iso8601": "sedano.compat.celery_utils_objects",
     "celery.utils.log": "sedano.log",
+    "celery.utils.nodenames": "sedano.compat.celery_utils_nodenames",
+    "celery.utils.objects": "sedano.compat.celery_utils_objects",
+    "celery.utils.saferepr": "sedano.protocol.saferepr",
+    "celery.utils.text": "sedano.compat.celery_utils_text",
+    "celery.utils.time": "sedano.compat.celery_utils_time",
     "celery.worker": "sedano.compat.celery_worker",
+    "celery.worker.consumer": "sedano.worker.consumer",
     "celery.worker.control": "sedano.compat.celery_worker",
+    "celery.worker.components": "sedano.compat.celery_worker_parts",
+    "celery.worker.loops": "sedano.compat.celery_worker_parts",
+    "celery.worker.pidbox": "sedano.compat.celery_worker_parts",
+    "celery.worker.state": "sedano.compat.celery_worker_state",
+    "celery.worker.strategy": "sedano.compat.celery_worker_parts",
+    "celery.worker.request": "sedano.worker.request",
 }
 
 KOMBU: dict[str, str] = {
@@ -65,6 +117,7 @@ KOMBU: dict[str, str] = {
     "kombu.exceptions": "sedano.compat.kombu_exceptions",
     "kombu.serialization": "sedano.compat.kombu_serialization",
     "kombu.utils": "sedano.compat.kombu_utils",
+    "kombu.utils.encoding": "sedano.compat.kombu_encoding",
     "kombu.utils.json": "sedano.compat.kombu_json",
     "kombu.utils.uuid": "sedano.compat.kombu_utils",
 }
@@ -81,6 +134,11 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The import system takes the module from sys.modules after this, so ours stands there under both names.
         sys.modules[module.__name__] = importlib.import_module(self.target)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """For `python -m celery`; no other module of Celery's is a program."""
+        source = f"import sys; from {self.target} import main; sys.exit(main())" if fullname.endswith(".__main__") else ""
+        return compile(source, f"<{fullname}>", "exec")
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -55,6 +55,11 @@ class OffsetClock:
         return time.monotonic()
 
 
+def utcoffset_h() -> float:
+    """How many hours the local time is behind UTC, as Celery counts: 5.0 in New York's winter, -5.5 in India."""
+    return (time.altzone if time.localtime().tm_isdst else time.timezone) / 3600
+
+
 def system_clock() -> Clock:
     path = os.environ.get(OFFSET_VARIABLE)
     return SystemClock() if not path else OffsetClock(path)

@@ -7,10 +7,11 @@ The running task is kept per thread and asyncio task (a context variable).
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 _lock = threading.Lock()
@@ -91,3 +92,14 @@ def get_current_task() -> Any | None:
 def running_tasks() -> tuple[Any, ...]:
     """Outermost first."""
     return _running.get()
+
+
+@contextlib.contextmanager
+def kept() -> Generator[None]:
+    """Which app is current, and which the default one, is as before when the block ends."""
+    before = _current, _default
+    try:
+        yield
+    finally:
+        set_app(before[0])
+        set_default(before[1])

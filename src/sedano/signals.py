@@ -1,16 +1,18 @@
 """The user's hooks, with Celery's names and arguments: `task_prerun`, `worker_ready`, `celeryd_init`, ...
 
 A receiver takes `**kwargs`, because `signal` and `sender` are passed with the arguments. An error in a receiver is logged and
-the other receivers run. `signal.receivers` is empty while nobody listens: code on the hot path looks at it before it
-builds arguments.
+the other receivers run. An `async def` receiver is run to its end before the next one. `signal.receivers` is empty while nobody
+listens: code on the hot path looks at it before it builds arguments.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from types import CoroutineType
 from typing import Any, TypeVar, overload
 
 _logger = logging.getLogger("celery.utils.dispatch.signal")
@@ -18,6 +20,15 @@ _logger = logging.getLogger("celery.utils.dispatch.signal")
 Receiver = Callable[..., Any]
 R = TypeVar("R", bound=Receiver)
 _ANY = None
+
+
+def _asyncio_run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return importlib.import_module("asyncio").run(coroutine)
+
+
+finish: Callable[[Coroutine[Any, Any, Any]], Any] = _asyncio_run
+"""Runs what an `async def` receiver has begun to its end. An app puts in what runs `async def` tasks, so that in a pool process
+both have the same loop."""
 
 
 def _key_of(target: Any) -> Any:
@@ -130,7 +141,8 @@ class Signal:
     def _call(self, connection: _Connection, receiver: Receiver, sender: Any, named: dict[str, Any]) -> Any:
         for attempts_left in range(self.RETRIES if connection.retry else 0, -1, -1):
             try:
-                return receiver(signal=self, sender=sender, **named)
+                response = receiver(signal=self, sender=sender, **named)
+                return finish(response) if type(response) is CoroutineType else response
             except Exception as exc:  # a user's hook must not stop the others, nor the work
                 if attempts_left == 0:
                     _logger.exception("Signal handler %r raised: %r", receiver, exc)
@@ -148,11 +160,11 @@ def _signal(name: str, *providing: str) -> Signal:
 before_task_publish = _signal(
     "before_task_publish", "body", "exchange", "routing_key", "headers", "properties", "declare", "retry_policy"
 )
-after_task_publish = _signal("after_task_publish", "body", "exchange", "routing_key")
+after_task_publish = _signal("after_task_publish", "body", "headers", "exchange", "routing_key")
 task_received = _signal("task_received", "request")
 task_prerun = _signal("task_prerun", "task_id", "task", "args", "kwargs")
 task_postrun = _signal("task_postrun", "task_id", "task", "args", "kwargs", "retval", "state")
-task_success = _signal("task_success", "result")
+task_success = _signal("task_success", "result", "runtime")
 task_retry = _signal("task_retry", "request", "reason", "einfo")
 task_failure = _signal("task_failure", "task_id", "exception", "args", "kwargs", "traceback", "einfo")
 task_internal_error = _signal("task_internal_error", "task_id", "args", "kwargs", "request", "exception", "traceback", "einfo")

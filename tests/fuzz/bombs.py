@@ -28,6 +28,11 @@ def _request_at(clock: bytes) -> bytes:
     return json.dumps({**whole, "headers": {"clock": 0}}).encode().replace(b'"clock": 0', b'"clock": ' + clock)
 
 
+def _event_with(**fields: object) -> bytes:
+    common = {"type": "task-sent", "hostname": "a", "uuid": "u", "timestamp": 1.8e9, "clock": 1}
+    return json.dumps({**common, **fields}).encode()
+
+
 # Target, input, what it is.
 FOUND: list[tuple[str, bytes, str]] = [
     ("headers", b'{"task": "t", "id": "i", "x-sedano-deliveries": ' + b"9" * 4300 + b"}", "a count that no store can hold"),
@@ -37,6 +42,10 @@ FOUND: list[tuple[str, bytes, str]] = [
     ("control", _request_at(b"9" * 4300), "a logical clock that cannot be written once it is one more"),
     ("redis-reply", b"$x\r\n", "a length that is no number"),
     ("redis-reply", b"%1\r\n*0\r\n+a\r\n", "a list as a key"),
+    ("events", _event_with(parent_id=[]), "a list as the id of a parent"),
+    ("events", _event_with(type="worker-elect", id="i", topic="t", clock=2**62), "a logical clock that nobody believes"),
+    ("statedb", b"\x80\x02]q\x00X\x03\x00\x00\x00\xed\xa0\x80a.", "an id that no store can hold"),
+    ("statedb", b"\x80\x02]r\xff\xff\xff\xff.", "a pickle that wants to remember four thousand million things"),
 ]
 
 

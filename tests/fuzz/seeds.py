@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from collections.abc import Callable
 
 from tests.fuzz.targets import COMPRESSIONS, METHODS, SERIALIZERS, signer
@@ -106,6 +107,67 @@ def _replies() -> list[bytes]:
     ]
 
 
+def _obeyed() -> list[bytes]:
+    """One of each command, and with arguments that may stand in each place."""
+    given: dict[str, dict[str, object]] = {
+        "active": {"safe": True}, "active_queues": {}, "add_consumer": {"queue": "q", "exchange": "e", "exchange_type": "topic",
+        "routing_key": "k", "queue_arguments": {"x-max-priority": 5}, "durable": True}, "autoscale": {"max": 3, "min": 1},
+        "cancel_consumer": {"queue": "q"}, "clock": {}, "conf": {"with_defaults": True}, "disable_events": {},
+        "dump_active": {},
+        "dump_conf": {}, "dump_reserved": {"safe": False}, "dump_revoked": {}, "dump_schedule": {}, "dump_tasks": {},
+        "election": {"id": "i", "topic": "task", "action": {"task": "t", "args": [], "kwargs": {}, "options": {}}},
+        "enable_events": {}, "health": {}, "heartbeat": {}, "hello": {"from_node": "celery@b", "revoked": {"i": 5.5}},
+        "memdump": {"samples": 3}, "memsample": {}, "objgraph": {"num": 2, "max_depth": 1, "type": "Request"}, "ping": {},
+        "pool_grow": {"n": 1}, "pool_shrink": {"n": 1}, "query_task": {"ids": ["a", "b"]},
+        "rate_limit": {"task_name": "fuzzed.task", "rate_limit": "10/m"},
+        "registered": {"taskinfoitems": ["rate_limit"], "builtins": True}, "report": {}, "reserved": {},
+        "revoke": {"task_id": ["a"], "terminate": True, "signal": "SIGTERM"}, "revoked": {}, "scheduled": {"safe": True},
+        "revoke_by_stamped_headers": {"headers": {"h": ["v"]}, "terminate": True, "signal": 15}, "stats": {},
+        "terminate": {"task_id": "a", "signal": "KILL"}, "time_limit": {"task_name": "fuzzed.task", "hard": 5, "soft": 2.5},
+    }  # fmt: skip
+    wanted = {"ticket": "t", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "r"}}
+    return [json.dumps({"method": name, "arguments": words, **wanted}).encode() for name, words in given.items()]
+
+
+def _events() -> list[bytes]:
+    common = {"hostname": "celery@a", "utcoffset": 0.0, "pid": 5, "clock": 7, "timestamp": 1.8e9}
+    worker = {"freq": 2.0, "active": 1, "processed": 5, "loadavg": [0.1, 0.2, 0.3], "sw_ident": "py-celery", "sw_ver": "5.4.0"}
+    task = {
+        "uuid": "i", "name": "t", "args": "(1,)", "kwargs": "{}", "root_id": "i", "parent_id": "p", "retries": 1, "eta": None,
+        "expires": None, "queue": "q", "exchange": "", "routing_key": "k", "result": "5", "runtime": 0.5, "exception": "E()",
+        "traceback": "tb", "terminated": False, "signum": None, "expired": True, "requeue": False,
+    }  # fmt: skip
+    kinds = ["worker-online", "worker-heartbeat", "worker-offline"]
+    calls = ["sent", "received", "started", "succeeded", "failed", "retried", "rejected", "revoked", "progress"]
+    elections = {"id": "an election", "topic": "task", "action": {"task": "t"}, "cver": 1}
+    found = [{**common, **worker, "type": kind} for kind in kinds]
+    found += [{**common, **task, "type": f"task-{kind}"} for kind in calls]
+    found += [{**common, **elections, "type": kind} for kind in ("worker-elect", "worker-elect-ack")]
+    return [*(json.dumps(one).encode() for one in found), json.dumps(found).encode()]
+
+
+class _Kept:
+    """Pickles as Celery's set of revoked ids does."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _Kept, (100, 10.5, {"id-1": 1.8e9, "id-2": 1.8e9}, 0)
+
+
+def _state_dbs() -> list[bytes]:
+    name = b"tests.fuzz.seeds\n_Kept\n"
+    kept = pickle.dumps(_Kept(), 2).replace(name, b"celery.utils.collections\nLimitedSet\n")
+    return [kept, pickle.dumps(["a", "b"], 4), pickle.dumps({"a": 1}, 0), b"\x80\x02]r\xff\xff\xff\x7f(X\x01\x00\x00\x00ae."]
+
+
+def _requests() -> list[bytes]:
+    head = b"Host: a\r\nAccept: */*\r\n\r\n"
+    return [
+        b"GET /livez HTTP/1.1\r\n" + head,
+        b"HEAD /livez?a=b HTTP/1.0\r\n" + head,
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+    ]
+
+
 _MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "envelope": _calls,
     "headers": _headers,
@@ -115,6 +177,10 @@ _MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "compressed": _compressed,
     "signed": _signed,
     "redis-reply": _replies,
+    "commands": _obeyed,
+    "events": _events,
+    "statedb": _state_dbs,
+    "http": _requests,
 }
 
 

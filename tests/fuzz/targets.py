@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.fuzz import nodes
+
 from sedano.drivers.redis.wire import NOTHING, BadProtocol, PureReader
 from sedano.exceptions import EncodeError, SecurityError, UnreadableMessage
 from sedano.protocol import call, compression, control, envelope, results, serializers
@@ -51,6 +53,7 @@ def read_message(message: Message) -> None:
     asked = refused(lambda: call.read(message, accept=ACCEPT))
     if asked is not None:
         look(asked.headers)
+        nodes.tell(asked)
         for text in (asked.id, asked.task, asked.root_id, asked.parent_id, asked.group):
             assert text is None or text.encode("utf-8") is not None
     body = refused(lambda: call.read_body(message, ACCEPT))
@@ -171,4 +174,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "compressed": read_compressed,
     "signed": read_signed,
     "redis-reply": read_reply,
+    "commands": nodes.obey,
+    "events": nodes.hear,
+    "statedb": nodes.adopt,
+    "http": nodes.request,
 }

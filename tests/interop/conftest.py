@@ -32,7 +32,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Make the environments before the first test, whose time is limited. What fails here is told by the tests."""
     wanted = any(item.get_closest_marker("celery") and not item.get_closest_marker("skip") for item in session.items)
     if wanted and not session.config.option.collectonly:
-        recipes = [*map(environments.celery, environments.VERSIONS), environments.celery_and_sedano()]
+        recipes = [
+            *map(environments.celery, environments.VERSIONS),
+            environments.celery_and_sedano(),
+            environments.flower(),
+            environments.flower_of_celery(),
+        ]
         try:
             for recipe in recipes:
                 environments.make(recipe)

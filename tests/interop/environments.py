@@ -71,6 +71,17 @@ def celery_and_sedano(version: str = "5.7") -> Recipe:
     )
 
 
+def flower() -> Recipe:
+    """Flower with what it needs and neither Celery nor Kombu: `import celery` is to mean Sedano, which is put on its path."""
+    needs = ("tornado>=6.5,<7", "prometheus-client", "humanize", "pytz", "redis", "msgspec", "click", "rich")
+    return Recipe("flower-2.2", (needs, ("--no-deps", "flower==2.2.*")))
+
+
+def flower_of_celery(version: str = "5.7") -> Recipe:
+    """Flower beside the Celery of its time: a monitor that knows nothing of Sedano."""
+    return Recipe(f"flower-2.2-celery-{version}", ((*REQUIREMENTS[version], "flower==2.2.*"),))
+
+
 def make(recipe: Recipe) -> Path:
     """The interpreter of the environment; makes it when it is not there. Raises EnvironmentFailed."""
     folder = recipe.folder

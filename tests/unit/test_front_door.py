@@ -12,7 +12,11 @@ import sedano
 NOT_LOADED = (
     "asyncio", "click", "rich", "redis", "hiredis", "sqlite3", "socket", "multiprocessing", "concurrent.futures",
     "sedano.drivers.redis", "sedano.drivers.sqlite", "sedano.drivers.memory", "sedano.worker", "sedano.cli", "sedano.testing",
+    "dataclasses", "difflib", "pprint", "bz2", "lzma", "ssl", "hashlib", "tempfile", "shutil", "zoneinfo",
 )  # fmt: skip
+
+# What the package alone brings, before a name of it is used: it stands before the help, the completion and every probe.
+BARE = {"sedano"}
 
 # What a plain import may take from elsewhere. This list may only shrink: what errors, time zones, retries or compression
 # need is imported when they come. What these bring along is theirs, and differs from Python to Python.
@@ -30,8 +34,33 @@ def test_given_the_front_door_then_all_names_are_there_and_listed() -> None:
     for name in sedano.__all__:
         assert getattr(sedano, name) is not None or name == "current_task"
     public = {name for name, value in vars(sedano).items() if not name.startswith("_") and type(value).__name__ != "module"}
-    assert public - {"annotations"} <= set(sedano.__all__)
+    assert public - {"annotations", "TYPE_CHECKING"} <= set(sedano.__all__)
     assert sedano.__all__ == sorted(sedano.__all__)
+
+
+def test_given_the_package_alone_then_nothing_of_it_is_loaded_until_a_name_is_used() -> None:
+    code = "import sys, sedano; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name for name in done.stdout.split() if name.partition(".")[0] in ("sedano", "msgspec")} == BARE
+
+
+def test_given_any_public_name_used_first_then_it_is_the_object_of_its_module_and_all_the_others_are_there() -> None:
+    for name in sedano.__all__:
+        code = f"import sedano; from sedano import {name}; assert sedano.{name} is {name}; print(*vars(sedano))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        if name != "__version__":
+            assert set(sedano.__all__) <= set(done.stdout.split())
+
+
+def test_given_the_rooms_then_they_are_attributes_and_what_is_none_is_refused() -> None:
+    rooms = (
+        "app canvas clock contracts crashpoints current exceptions log nearest protocol result rules settings signals states"
+    )
+    code = f"import sedano\nfor name in {rooms!r}.split(): assert getattr(sedano, name).__name__ == 'sedano.' + name"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert set(sedano.__all__) <= set(dir(sedano))
+    with pytest.raises(AttributeError, match="no attribute 'Celry'"):
+        _ = sedano.Celry
 
 
 @pytest.mark.parametrize("after", ["", "app = sedano.Celery('x'); app.task(lambda: 1)"])

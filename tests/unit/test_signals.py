@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 
 import pytest
 
+from sedano.app.base import Celery
 from sedano.signals import Signal
 
 
@@ -148,3 +150,92 @@ def test_nobody_listens_until_somebody_connects(signal):
 
     assert signal.has_listeners("a")
     assert not signal.has_listeners("b")
+
+
+def test_an_async_receiver_is_run_to_its_end_before_the_next_one():
+    heard = []
+    signal = Signal("done")
+
+    async def slow(**_):
+        await asyncio.sleep(0)
+        heard.append("slow")
+        return 5
+
+    signal.connect(slow)
+    signal.connect(quick := lambda **_: heard.append("quick"))
+
+    assert signal.send(None) == [(slow, 5), (quick, None)]
+    assert heard == ["slow", "quick"]
+
+
+def test_an_async_receiver_runs_where_a_loop_is_running_too():
+    signal = Signal("done")
+
+    async def answer(**_):
+        await asyncio.sleep(0)
+        return "here"
+
+    signal.connect(answer)
+
+    async def main():
+        return signal.send(None)
+
+    import_app()
+    assert asyncio.run(main()) == [(answer, "here")]
+
+
+def test_async_receivers_have_the_loop_of_async_tasks():
+    signal = Signal("done")
+    loops = []
+
+    async def note(**_):
+        loops.append(asyncio.get_running_loop())
+
+    app = import_app()
+
+    @app.task
+    async def work():
+        loops.append(asyncio.get_running_loop())
+
+    signal.connect(note)
+    signal.send(None)
+    work.apply().get()
+    assert loops[0] is loops[1]
+
+
+def test_an_error_in_an_async_receiver_is_logged_and_the_others_run(caplog):
+    heard = []
+    signal = Signal("done")
+
+    async def broken(**_):
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    signal.connect(broken)
+    signal.connect(other := lambda **_: heard.append(1))
+
+    responses = signal.send(None)
+
+    assert isinstance(responses[0][1], ValueError)
+    assert responses[1] == (other, None)
+    assert "Signal handler" in caplog.text
+
+
+def test_an_async_receiver_that_is_cancelled_has_failed_and_ends_nothing_else(caplog):
+    import_app()
+    signal = Signal("done")
+
+    async def cancelled(**_):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+
+    signal.connect(cancelled)
+
+    ((_, answer),) = signal.send(None)
+    assert isinstance(answer, RuntimeError)
+    assert "Signal handler" in caplog.text
+
+
+def import_app():
+    """An app puts in what runs coroutines."""
+    return Celery("signals", broker="memory://", set_as_current=False)

@@ -65,6 +65,13 @@ class QueueBook(QueueTable):
             self._selected[added.name] = added
         return added
 
+    def unselect(self, name: str, *, forget: bool) -> None:
+        """Take `select_add` back; with `forget` the queue is not known any more either."""
+        if self._selected is not None:
+            self._selected.pop(name, None)
+        if forget:
+            self.pop(name, None)
+
     def find(self, name: str) -> Queue:
         """The queue of this name. Raises QueueNotFound."""
         try:

@@ -126,7 +126,7 @@ def say_over(task: Any, request: Context, args: Any, kwargs: Any, attempt: Attem
 
 def fail_attempt(task: Any, request: Context, exc: BaseException, traceback: str | None = None) -> Attempt:
     """A FAILURE that the body did not raise (hard time limit, lost process), with on_failure and task_failure."""
-    attempt = _failure(exc, 0.0, traceback or "")
+    attempt = _failure(exc, 0.0, traceback or traceback_text(exc))
     attempt.traceback = traceback
     token, running = push_request(task, request), current.push_task(task)
     try:
@@ -222,7 +222,7 @@ def _tell(task: Any, plan: Any, request: Context, args: Any, kwargs: Any, attemp
         if plan.on_success is not None:
             _call_hook("on_success", task, request, plan.on_success, attempt.value, request.id, args, kwargs)
         if signals.task_success.receivers:
-            signals.task_success.send(sender=task, result=attempt.value)
+            signals.task_success.send(sender=task, result=attempt.value, runtime=attempt.runtime_s)
     elif state == states.RETRY:
         cause = getattr(attempt.exc, "exc", None)
         if plan.on_retry is not None:
@@ -248,7 +248,7 @@ def _tell_failure(task: Any, plan: Any, request: Context, attempt: Attempt) -> N
             exception=exc,
             args=args,
             kwargs=kwargs,
-            traceback=getattr(exc, "__traceback__", None),
+            traceback=getattr(exc, "__traceback__", None) or str(einfo),  # a text where nothing was raised, as in Celery
             einfo=einfo,
         )
 

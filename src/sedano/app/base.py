@@ -18,6 +18,7 @@ from sedano.app.arguments import argument_check
 from sedano.app.bulk import SendsMany
 from sedano.app.configured import Configured, own_signal
 from sedano.app.connect import Stores, preload
+from sedano.app.connection import Connection, without_kombu
 from sedano.app.context import worker_call
 from sedano.app.defining import BoundDecorator, Decorator
 from sedano.app.finding import symbol_by_name
@@ -263,6 +264,13 @@ class Celery(Configured, SendsMany, SendsWorkflows):
         return (symbol_by_name(self.given["control"]) or Control)(self)
 
     @cached_property
+    def events(self) -> Any:
+        """What the cluster announces: `app.events.Receiver`, `Dispatcher`, `State`, `default_dispatcher()`."""
+        from sedano.app.events import Events  # noqa: PLC0415 - most programs that send calls never ask for it
+
+        return (symbol_by_name(self.given["events"]) or Events)(self)
+
+    @cached_property
     def log(self) -> Any:
         """Logging for programs that are no worker: `app.log.setup(loglevel="INFO")`; see `sedano.worker.applog`."""
         return late.make_log(self, symbol_by_name(self.given["log"]))
@@ -327,15 +335,12 @@ class Celery(Configured, SendsMany, SendsWorkflows):
         """The class, bound to this app: `app.GroupResult.restore(id)`."""
         return bound_to(self, GroupResult)
 
-    def connection(self, *args: Any, **kwargs: Any) -> Any:
-        """Celery gives a Kombu connection here, which has no counterpart."""
-        raise NotImplementedError(
-            "app.connection(): Sedano does not go through Kombu connections. To look at the broker use app.control,"
-            " app.stores.open_broker(), or the sedano command."
-        )
+    def connection(self, url: str | None = None, **_options: Any) -> Connection:
+        """A handle of the broker for `app.events.Receiver` and `Dispatcher`; see `connection.py` for what it is not."""
+        return Connection(self, url)
 
     broker_connection = connection_for_read = connection_for_write = connection
-    connection_or_acquire = default_connection = producer_or_acquire = default_producer = connection
+    connection_or_acquire = default_connection = producer_or_acquire = default_producer = without_kombu
 
     # -- the app itself ---------------------------------------------------------------------------------------------------
 
@@ -350,6 +355,8 @@ class Celery(Configured, SendsMany, SendsWorkflows):
     def close(self) -> None:
         """Close its connections and stop being anybody's current app."""
         self._wiring.close()
+        if "events" in vars(self) and hasattr(self.events, "close"):
+            self.events.close()
         current.forget_app(self)
 
     def __enter__(self) -> Self:
@@ -369,11 +376,15 @@ class Celery(Configured, SendsMany, SendsWorkflows):
             raise ValueError("The worker sub-command must be specified in argv: app.worker_main(['worker', '--loglevel=info'])")
         return self.start(words)
 
-    def Worker(self, **options: Any) -> Any:  # noqa: N802 - Celery's name
-        """A worker node of this app, not started yet."""
-        return late.make_worker(self, **options)
+    @cached_property
+    def Worker(self) -> Any:  # noqa: N802 - Celery's name
+        """The class of this app's worker nodes: `app.Worker(loglevel="INFO").start()`; to be subclassed, too."""
+        return late.worker_class(self)
 
-    WorkController = Worker
+    @property
+    def WorkController(self) -> Any:  # noqa: N802 - Celery's name
+        """As `Worker`."""
+        return self.Worker
 
     def bugreport(self) -> str:
         """What a bug report should hold: versions, platform, stores, settings without secrets, which of them have no effect."""
@@ -401,7 +412,6 @@ Sedano = Celery
 App = Celery
 
 _COMING = {
-    "events": "task events",
     "Beat": "beat",
     "pool": "Kombu's connections, which Sedano does without",
     "producer_pool": "Kombu's connections, which Sedano does without",

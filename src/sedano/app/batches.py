@@ -176,6 +176,8 @@ def publish_all(
         except BaseException as exc:
             _fail(exc, items, done, len(step.items), results)
         done += len(step.items)
+        if app.terms.sent_event:
+            app.events.tell_sent([item.made for item in step.items])
         _succeed(step)
 
 
@@ -192,6 +194,8 @@ async def publish_all_async(
         except BaseException as exc:
             _fail(exc, items, done, len(step.items), results)
         done += len(step.items)
+        if app.terms.sent_event:
+            await late.in_thread(app.events.tell_sent, [item.made for item in step.items])
         _succeed(step)
 
 

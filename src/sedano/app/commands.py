@@ -118,6 +118,7 @@ BUILTIN: tuple[CommandInfo, ...] = (
     _inspect(
         "conf", "The settings.", "dump_conf", signature="[include_defaults=False]", args=(("with_defaults", _flag),)
     ),
+    _inspect("health", "Whether each worker takes calls, and why not."),
     _inspect("hello", "What workers say to one that starts.", visible=False),
     _inspect("memdump", "The last samples of memory.", signature="[n_samples=10]", args=(("samples", int),)),
     _inspect("memsample", "The memory in use now."),

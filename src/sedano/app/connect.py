@@ -307,6 +307,7 @@ def _options(conf: Any, *, for_results: bool) -> OpenOptions:
         ssl=read("broker_use_ssl"),
         connect_timeout_s=4.0 if connect_s is None else connect_s,
         control_exchange=read("control_exchange"),
+        event_exchange=read("event_exchange"),
     )
     if not for_results:
         return options

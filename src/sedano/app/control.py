@@ -11,7 +11,7 @@ from sedano.app import inspecting
 from sedano.app.inspecting import Inspect, flatten_reply
 from sedano.app.queuecontrol import QueueControl
 from sedano.clock import SYSTEM_CLOCK
-from sedano.contracts.coordination import Revoke
+from sedano.contracts.coordination import Revoke, stamp_orders, stamps_of
 from sedano.exceptions import UnreadableMessage
 from sedano.protocol.control import ReplyTo, read_reply, request
 from sedano.protocol.ids import new_id
@@ -115,8 +115,16 @@ class Control(QueueControl):
     def revoke_by_stamped_headers(
         self, headers: Mapping[str, Any], destination: Any = None, terminate: bool = False, signal: Any = None, **kwargs: Any
     ) -> Any:
-        """`revoke` for all calls that bear one of these stamps: {header: value or values}."""
-        arguments = {"headers": dict(headers), "terminate": terminate, "signal": signal_name(signal)}
+        """`revoke` for all calls that bear one of these stamps: {header: value or values}; kept in the store as ids are.
+
+        Raises TypeError for what is no such map.
+        """
+        given, name = stamps_of(headers), signal_name(signal)
+        if destination is None:
+            orders = [Revoke(order, terminate, name) for order in stamp_orders(given)]
+            with closing(self.app.stores.open_coordination()) as coordination:
+                coordination.revoke(orders, keep_s=_KEEP_REVOKED_S)
+        arguments = {"headers": given, "terminate": terminate, "signal": name}
         return self.broadcast("revoke_by_stamped_headers", arguments, destination=destination, **kwargs)
 
     def purge(self, connection: Any = None) -> int:

@@ -31,6 +31,14 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return _run_beside(coroutine) if _is_loop_running() else _run_here(coroutine)
 
 
+def run_receiver(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """As `run`, for the receiver of a signal: one that is cancelled has failed, as one that raised, and ends nothing else."""
+    try:
+        return run(coroutine)
+    except asyncio.CancelledError as exc:
+        raise RuntimeError("the receiver was cancelled") from exc
+
+
 def _is_loop_running() -> bool:
     try:
         asyncio.get_running_loop()

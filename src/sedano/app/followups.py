@@ -118,10 +118,13 @@ def _replace(planner: Planner, request: Context) -> None:
 
 def messages_of(app: Any, planner: Planner) -> list[Outgoing]:
     """The messages for what `planner` has planned."""
-    return [
-        _outgoing(draft_signature(app, send.signature, args=send.args, kwargs=send.kwargs, **send.options))
-        for send in planner.plan.sends
+    drafts = [
+        draft_signature(app, send.signature, args=send.args, kwargs=send.kwargs, **send.options) for send in planner.plan.sends
     ]
+    messages = [_outgoing(made) for made in drafts]
+    if drafts and app.terms.sent_event:
+        app.events.tell_sent(drafts)
+    return messages
 
 
 def _outgoing(made: Draft, *, due: float | None = None) -> Outgoing:
@@ -133,7 +136,10 @@ def _outgoing(made: Draft, *, due: float | None = None) -> Outgoing:
 
 def _retry(task: Any, signature: Mapping[str, Any]) -> Outgoing:
     made = draft_signature(task.app, signature)
-    return _outgoing(made, due=made.eta_s)
+    out = _outgoing(made, due=made.eta_s)
+    if task.app.terms.sent_event:
+        task.app.events.tell_sent((made,))
+    return out
 
 
 def call_errbacks(app: Any, request: Context, exc: BaseException | None, traceback: str | None) -> list[Any]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+MOST_ADOPTED = 2**61
+"""Half of what others take for a clock: whoever says more is not followed, or nobody would hear this one any more."""
+
 
 class LamportClock:
     """A logical clock: `forward` for what one does, `adjust` for what one hears."""
@@ -19,5 +22,5 @@ class LamportClock:
 
     def adjust(self, other: int) -> int:
         with self._lock:
-            self.value = max(self.value, other) + 1
+            self.value = max(self.value, other if other <= MOST_ADOPTED else 0) + 1
             return self.value

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sedano import current
+from sedano import current, signals
 from sedano.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ def make_log(app: Celery, kind: Any) -> Any:
     return (kind or importlib.import_module("sedano.worker.applog").Logging)(app)
 
 
-def make_worker(app: Celery, **options: Any) -> Any:
-    """A worker node of `app`; options as the fields of `sedano.worker.plan.WorkerOptions`."""
-    node = importlib.import_module("sedano.worker.node")
-    return node.Worker(app, node.WorkerOptions(**options))
+def worker_class(app: Celery) -> Any:
+    """The class of `app`'s worker nodes; see `sedano.worker.controller`."""
+    return app.subclass_with_self(importlib.import_module("sedano.worker.controller").WorkController, name="Worker")
 
 
 def run_command(app: Celery, argv: Sequence[str] | None) -> int:
@@ -57,6 +56,11 @@ def run_command(app: Celery, argv: Sequence[str] | None) -> int:
 def workflows_of(app: Celery) -> Any:
     """`app.workflows`: no sending process needs it."""
     return importlib.import_module("sedano.app.flows").Workflows(app)
+
+
+def why(app: Celery, task_id: str, timeout: float) -> Any:
+    """See `why.py`: no sending process needs it."""
+    return importlib.import_module("sedano.app.why").ask_why(app, task_id, timeout)
 
 
 def name_of(app: Celery) -> str:
@@ -88,6 +92,14 @@ def bugreport(app: Celery) -> str:
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end in this thread (or beside it, when a loop runs here) and return its result."""
     return importlib.import_module("sedano.app.coroutines").run(coroutine)
+
+
+def run_receiver(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """See `coroutines.py`."""
+    return importlib.import_module("sedano.app.coroutines").run_receiver(coroutine)
+
+
+signals.finish = run_receiver
 
 
 async def publish_async(

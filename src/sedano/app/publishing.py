@@ -41,6 +41,8 @@ def publish(app: Celery, call: CallToSend) -> Any:
         return batch.add(prepared(app, call))
     made = call.draft(app)
     app.sender.publish((made.outgoing(),), declare=made.address.declare, retry=made.retry, policy=made.retry_policy)
+    if app.terms.sent_event:
+        app.events.tell_sent((made,))
     return _sent(app, call, made)
 
 
@@ -52,6 +54,8 @@ async def publish_async(app: Celery, call: CallToSend) -> Any:
     made = call.draft(app)
     message, declare = (made.outgoing(),), made.address.declare
     await late.publish_async(app, message, declare, retry=made.retry, policy=made.retry_policy)
+    if app.terms.sent_event:
+        await late.in_thread(app.events.tell_sent, (made,))
     return _sent(app, call, made)
 
 

@@ -16,7 +16,6 @@ from sedano.app.functions import is_coroutine_function
 from sedano.app.options import EXEC_OPTIONS
 from sedano.app.plan import TaskPlan, plan_of
 from sedano.canvas.signature import Signature
-from sedano.log import get_logger
 from sedano.result import AsyncResult, EagerResult
 
 if TYPE_CHECKING:
@@ -35,9 +34,7 @@ else:
     P, Q = ParamSpec("P"), ParamSpec("Q")
     R, C = TypeVar("R"), TypeVar("C")
 
-logger = get_logger(__name__)
 _own_values = attrgetter(*EXEC_OPTIONS, "ignore_result")
-_unheard: set[str] = set()
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -378,11 +375,15 @@ class Task(TaskAttributes, Generic[P, R, C]):
         return result
 
     def send_event(self, type_: str, retry: bool = True, retry_policy: Any = None, **fields: Any) -> None:
-        """Tell the cluster's listeners something. Not built yet: nobody hears it, and a line in the log says so once."""
-        del retry, retry_policy, fields
-        if type_ not in _unheard:
-            _unheard.add(type_)
-            logger.warning("%s.send_event(%r): events are not built yet, nobody hears it", self.name, type_)
+        """Announce an event about the running call, such as "task-progress", with fields of your own. Who follows the cluster's
+        events hears it, and nobody else.
+
+        With `retry` a broker that is away is tried again as `task_publish_retry_policy` says; then OperationalError is raised.
+        """
+        app, request = self.app, self.request
+        policy = app.terms.retry_policy if retry_policy is None else retry_policy
+        with app.events.default_dispatcher(hostname=request.hostname) as dispatcher:
+            dispatcher.send(type_, uuid=request.id, retry=retry, retry_policy=policy, **fields)
 
     # -- hooks ------------------------------------------------------------------------------------------------------------
 

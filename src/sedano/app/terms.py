@@ -28,6 +28,7 @@ class SendingTerms(msgspec.Struct, frozen=True):
     inherit_priority: bool
     workflow_max_bytes: int
     workflow_keep_s: float
+    sent_event: bool
 
 
 def sending_terms(conf: Settings) -> SendingTerms:
@@ -46,6 +47,7 @@ def sending_terms(conf: Settings) -> SendingTerms:
         inherit_priority=bool(conf.typed("task_inherit_parent_priority")),
         workflow_max_bytes=int(conf.typed("task_workflow_max_bytes")),
         workflow_keep_s=float(conf.typed("result_expires") or _LONGEST_KEPT_S),
+        sent_event=bool(conf.typed("task_send_sent_event")),
     )
 
 

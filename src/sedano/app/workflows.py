@@ -26,6 +26,7 @@ from sedano.result import AsyncResult, GroupResult, allow_join_result
 if TYPE_CHECKING:
     from sedano.app.base import Celery
     from sedano.app.flows import Workflows
+    from sedano.rules.why import Why
 
 _AT_ONCE = 1000  # calls whose messages are in memory together
 
@@ -41,6 +42,12 @@ class SendsWorkflows:
         """Look at workflows that were sent, and cancel them."""
         workflows: Workflows = late.workflows_of(cast("Celery", self))
         return workflows
+
+    def why(self, task_id: str, timeout: float = 1.0) -> Why:
+        """Why the call `task_id` does not run, or how it ended. `timeout` is how long (s) nodes may take for each of a few
+        questions. Raises OperationalError."""
+        answer: Why = late.why(cast("Celery", self), task_id, timeout)
+        return answer
 
     def send_workflow(self, signature: Signature[Any], args: Sequence[Any], kwargs: Mapping[str, Any], options: Any) -> Any:
         """Send what can start now; the result that it will have, None of an empty chain.

@@ -15,7 +15,7 @@ import click
 from sedano.app.commands import CommandInfo
 from sedano.app.panel import Panel
 from sedano.cli.context import CliContext
-from sedano.cli.types import COMMA_LIST
+from sedano.cli.types import COMMA_LIST, SECONDS
 
 EX_UNAVAILABLE = 69
 NOBODY = "No nodes replied within time constraint"
@@ -25,7 +25,7 @@ _WIDTH, _INDENT = 80, 34
 def asking_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that all three take."""
     options = (
-        click.option("-t", "--timeout", type=float, help="Seconds to wait for answers (1.0)."),
+        click.option("-t", "--timeout", type=SECONDS, help="Seconds to wait for answers (1.0)."),
         click.option("-d", "--destination", type=COMMA_LIST, help="Comma separated list of node names to ask."),
         click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document."),
     )
@@ -39,8 +39,11 @@ def commands(context: CliContext, kind: str) -> dict[str, CommandInfo]:
     return {name: Panel.meta[name] for name in sorted(Panel.meta) if Panel.meta[name].type == kind and Panel.meta[name].visible}
 
 
-def list_commands(kind: str, known: Iterable[CommandInfo]) -> None:
+def list_commands(context: CliContext, kind: str, known: Iterable[CommandInfo], *, as_json: bool) -> None:
     """The page of `--list`."""
+    if as_json:
+        context.document([{"name": info.name, "signature": info.signature or "", "help": info.help} for info in known])
+        return
     formatter = click.HelpFormatter(width=_WIDTH)
     with formatter.section(f"{kind.capitalize()} Commands"):
         formatter.write_dl([(f"{info.name} {info.signature or ''}".strip(), info.help) for info in known], col_max=_INDENT - 4)
@@ -93,6 +96,9 @@ def online(count: int) -> str:
     return f"\n{count} {'node' if count == 1 else 'nodes'} online."
 
 
-def nobody(ctx: click.Context) -> None:
+def nobody(ctx: click.Context, empty: Any = None) -> None:
+    """`empty` is the document that says so, with --json."""
+    if empty is not None:
+        ctx.ensure_object(CliContext).document(empty)
     click.echo(f"Error: {NOBODY}", err=True)
     ctx.exit(EX_UNAVAILABLE)

@@ -9,6 +9,7 @@ import click
 from sedano.cli.completing import complete_queues, complete_tasks
 from sedano.cli.context import CliContext, pass_context
 from sedano.cli.types import ISO_TIME, ISO_TIME_OR_SECONDS, JSON_ARRAY, JSON_OBJECT
+from sedano.protocol.serializers.registry import known_type
 
 
 @click.command()
@@ -28,7 +29,13 @@ def call(context: CliContext, /, name: str, as_json: bool, **options: Any) -> No
     """Call the task NAME, which need not be importable here, and print the id of the call."""
     arguments, keywords = options.pop("args"), options.pop("kwargs")
     given = {key: value for key, value in options.items() if value is not None}
-    sent = context.app.send_task(name, args=arguments, kwargs=keywords, **given)
+    app = context.app
+    if known_type(given["serializer"]) is None:
+        raise click.BadParameter(f"there is no serializer {given['serializer']!r}", param_hint="'--serializer'")
+    try:
+        sent = app.send_task(name, args=arguments, kwargs=keywords, **given)
+    except ValueError as error:  # a time that is no time
+        raise click.UsageError(str(error)) from error
     if as_json:
         context.document({"id": sent.id, "task": name})
     else:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,6 +16,8 @@ from sedano.cli.context import CliContext
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
+
+T = TypeVar("T")
 
 
 def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -55,15 +57,20 @@ def _task_names(app: Celery) -> list[str]:
 
 
 def _ask(ctx: click.Context, question: Callable[[Celery], list[str]]) -> list[str]:
-    """What the app of `-A` says; nothing without one, and nothing when it cannot be loaded."""
+    nothing: list[str] = []
+    return sorted(ask_app(ctx, question, nothing))
+
+
+def ask_app(ctx: click.Context, question: Callable[[Celery], T], otherwise: T) -> T:
+    """What the app of `-A` says; `otherwise` without one, and when it cannot be loaded."""
     given = ctx.find_root().params
     name = given.get("app") or os.environ.get("CELERY_APP") or os.environ.get("APP")
     if not name:
-        return []
+        return otherwise
     context = CliContext(app_name=name, quiet=True, color=False, alias=not given.get("no_alias"), debug=False)
     # Whatever the user's modules print when they are imported must not become a completion.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(Exception):
         if given.get("workdir"):
             os.chdir(given["workdir"])
-        return sorted(question(context.app))
-    return []
+        return question(context.app)
+    return otherwise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sedano.cli.celerywords import CeleryWords
+from sedano.cli.jsontext import document_text
+
 if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 
 @dataclass(slots=True)
-class CliContext:
-    """`app_name` is what `-A` said, None when it was not given; `started_in` the directory before `--workdir`."""
+class CliContext(CeleryWords):
+    """`app_name` is what `-A` said, None when it was not given; `started_in` the directory before `--workdir`;
+    `asked_in_vain`: without the app, by `quickhealth`."""
 
     app_name: str | None
     quiet: bool
@@ -24,6 +28,7 @@ class CliContext:
     alias: bool
     debug: bool
     started_in: str = ""
+    asked_in_vain: bool = False
     _app: Celery | None = None
 
     @property
@@ -37,7 +42,23 @@ class CliContext:
             from sedano.cli.apps import find  # noqa: PLC0415 - `--help` does not need the app
 
             self._app = find(self)
+            from sedano.cli.useroptions import tell_now  # noqa: PLC0415 - each knows the other
+
+            tell_now(self._app)
         return self._app
+
+    @property
+    def has_app(self) -> bool:
+        """Whether the app is loaded already."""
+        return self._app is not None
+
+    @property
+    def no_color(self) -> bool:
+        return not self.color
+
+    @property
+    def workdir(self) -> str:
+        return os.getcwd()
 
     # -- output ---------------------------------------------------------------------------------------------------------
 
@@ -47,8 +68,8 @@ class CliContext:
             click.echo(text, err=True)
 
     def document(self, value: Any) -> None:
-        """Exactly one JSON document on stdout."""
-        click.echo(json.dumps(value, default=str, ensure_ascii=False))
+        """Exactly one JSON document on stdout. What JSON cannot say is said as text, NaN and infinity as null."""
+        click.echo(document_text(value))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Iterable[str] = ()) -> None:
         """A table with borders on a terminal; tab-separated without truncation or colour elsewhere."""

@@ -7,6 +7,7 @@ import click
 from sedano.cli.asking import arguments_of, asking_options, commands, find, list_commands, nobody, show_answers
 from sedano.cli.completing import complete_commands
 from sedano.cli.context import CliContext
+from sedano.cli.types import SIGNAL
 
 
 @click.command(context_settings={"allow_extra_args": True})
@@ -14,7 +15,7 @@ from sedano.cli.context import CliContext
 @asking_options
 @click.option("--list", "lists", is_flag=True, help="Show the commands that there are.")
 @click.option("--terminate", is_flag=True, help="With revoke: end the calls that run, too.")
-@click.option("-s", "--signal", help="With revoke --terminate: the signal to end them with (SIGTERM).")
+@click.option("-s", "--signal", type=SIGNAL, help="With revoke --terminate: the signal to end them with (SIGTERM).")
 @click.pass_context
 def control(
     ctx: click.Context,
@@ -30,7 +31,7 @@ def control(
     context = ctx.ensure_object(CliContext)
     known = commands(context, "control")
     if lists:
-        list_commands("control", known.values())
+        list_commands(context, "control", known.values(), as_json=as_json)
         return
     if command is None:
         raise click.UsageError("Missing argument 'COMMAND'.", ctx)
@@ -45,7 +46,8 @@ def control(
     caller = context.app.control
     if command.startswith("revoke") or command == "terminate":
         terminate = terminate or command == "terminate"
-        ending = {"terminate": terminate, "signal": arguments.get("signal") or signal}
+        named = arguments.get("signal")  # of the command `terminate`
+        ending = {"terminate": terminate, "signal": SIGNAL.convert(named, None, ctx) if named else signal}
         if command == "revoke_by_stamped_headers":
             replies = caller.revoke_by_stamped_headers(_stamps(arguments["headers"], ctx), **ending, **told)
         else:
@@ -55,7 +57,7 @@ def control(
     else:
         replies = caller.broadcast(command, arguments, **told)
     if not replies:
-        nobody(ctx)
+        nobody(ctx, [] if as_json else None)
     elif as_json:
         context.document(replies)
 

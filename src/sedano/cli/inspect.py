@@ -21,7 +21,7 @@ def inspect(
     context = ctx.ensure_object(CliContext)
     known = commands(context, "inspect")
     if lists:
-        list_commands("inspect", known.values())
+        list_commands(context, "inspect", known.values(), as_json=as_json)
         return
     if command is None:
         raise click.UsageError("Missing argument 'COMMAND'.", ctx)
@@ -32,7 +32,7 @@ def inspect(
         callback=None if as_json else show_answers,
     )._request(command, **arguments_of(info, ctx.args, ctx))
     if not replies:
-        nobody(ctx)
+        nobody(ctx, {} if as_json else None)
     elif as_json:
         context.document(replies)
     else:

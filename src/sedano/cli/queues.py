@@ -15,7 +15,7 @@ from sedano.app.queuestates import Consumers, QueueState, describe
 from sedano.cli.brokers import broker_of, known_queues
 from sedano.cli.completing import complete_queues
 from sedano.cli.context import CliContext, pass_context
-from sedano.cli.types import COMMA_LIST
+from sedano.cli.types import COMMA_LIST, SECONDS
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import Pause
 from sedano.nearest import hint
@@ -23,7 +23,7 @@ from sedano.nearest import hint
 COUNTS = ("ready", "delayed", "reserved", "running", "dead", "parked")
 COLUMNS = ("queue", *COUNTS, "oldest", "consumers", "paused")
 _TIMEOUT = click.option(
-    "-t", "--timeout", type=click.FloatRange(min=0), default=1.0, show_default=True,
+    "-t", "--timeout", type=SECONDS, default=1.0, show_default=True,
     help="Seconds to wait for the nodes to say what they consume; 0 does not ask.",
 )  # fmt: skip
 

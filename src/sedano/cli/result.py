@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from sedano.cli.context import CliContext
+from sedano.cli.types import SECONDS
+from sedano.exceptions import NotRegistered
 from sedano.exceptions import TimeoutError as ResultTimeout
 
 
@@ -12,14 +14,17 @@ from sedano.exceptions import TimeoutError as ResultTimeout
 @click.argument("task_id")
 @click.option("-t", "--task", help="Name of the task, if its results live elsewhere.")
 @click.option("--traceback", is_flag=True, help="Print the traceback instead of the value.")
-@click.option("--timeout", type=float, help="Seconds to wait; the default waits until the call is finished.")
+@click.option("--timeout", type=SECONDS, help="Seconds to wait; the default waits until the call is finished.")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print the whole record as one JSON document; does not wait.")
 @click.pass_context
 def result(ctx: click.Context, task_id: str, task: str | None, traceback: bool, timeout: float | None, as_json: bool) -> None:
     """Print the return value of the call TASK_ID. A call that failed: its traceback, and exit code 1."""
     context = ctx.ensure_object(CliContext)
     app = context.app
-    found = app.tasks[task].AsyncResult(task_id) if task else app.AsyncResult(task_id)
+    try:
+        found = app.tasks[task].AsyncResult(task_id) if task else app.AsyncResult(task_id)
+    except NotRegistered as error:
+        raise click.BadParameter(f"this app has no task {task!r}", param_hint="'-t' / '--task'") from error
     if as_json:
         failed = found.failed()
         context.document(

@@ -22,7 +22,7 @@ def status(ctx: click.Context, timeout: float | None, destination: list[str] | N
         callback=None if as_json else _show,
     ).ping()
     if not replies:
-        nobody(ctx)
+        nobody(ctx, {} if as_json else None)
         return
     if as_json:
         context.document(replies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,41 @@ class IsoTimeOrSeconds(IsoTime):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return float(value)
+            seconds = float(value)
         except (TypeError, ValueError):
             return super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
+class Seconds(ParamType):
+    """A number of seconds, 0 or more."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if not (math.isfinite(seconds) and seconds >= 0):
+            self.fail(f"{value!r} is no number of seconds: give 0 or more", param, ctx)
+        return seconds
+
+
+class SignalName(ParamType):
+    """A signal by name or number, as its name."""
+
+    name = "signal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from sedano.app.control import signal_name  # noqa: PLC0415 - `--help` does not need it
+
+        try:
+            return signal_name(int(value) if str(value).isdecimal() else value)
+        except ValueError:
+            self.fail(f"{value!r} is no signal: give a name such as SIGTERM or KILL", param, ctx)
 
 
 class LogLevel(click.Choice[str]):
@@ -113,6 +146,8 @@ class Autoscale(ParamType):
 JSON_ARRAY = JsonValue(list, "json array")
 JSON_OBJECT = JsonValue(dict, "json object")
 COMMA_LIST = CommaList()
+SECONDS = Seconds()
+SIGNAL = SignalName()
 ISO_TIME = IsoTime()
 ISO_TIME_OR_SECONDS = IsoTimeOrSeconds()
 LOG_LEVEL = LogLevel()

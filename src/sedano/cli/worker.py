@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sedano import signals
 from sedano.cli import daemon
 from sedano.cli.completing import complete_queues
 from sedano.cli.context import CliContext
-from sedano.cli.headed import HeadedCommand, option, users_options
-from sedano.cli.types import AUTOSCALE, COMMA_LIST, CONCURRENCY, LOG_LEVEL
+from sedano.cli.headed import HeadedCommand, option
+from sedano.cli.types import AUTOSCALE, COMMA_LIST, CONCURRENCY, LOG_LEVEL, SECONDS
+from sedano.cli.useroptions import values_of
 from sedano.settings import OPTIONS, UnknownSettingWarning, read_words
 
 if TYPE_CHECKING:
@@ -36,14 +36,11 @@ SETTING_OF = {
     "task_events": "worker_send_task_events",
     "pool_start_method": "worker_pool_start_method",
     "max_memory_per_child": "worker_max_memory_per_child",
+    "http": "worker_http",
 }
 # Celery's options that the engine does not need, or that a later version brings. Value: why nothing happens.
 WITHOUT_EFFECT = {
     "optimization": "there is one way of handing out work, and it is fair",
-    "without_gossip": "there is no gossip to switch off",
-    "without_mingle": "there is no mingle to switch off",
-    "without_heartbeat": "there is no event heartbeat to switch off",
-    "heartbeat_interval": "there is no event heartbeat",
     "schedule_filename": "not yet: comes with beat",
     "scheduler": "not yet: comes with beat",
     "executable": "a detached worker goes on in the Python that it was started with",
@@ -62,9 +59,7 @@ NO_BEAT = (
     help="Node name, such as 'w1@%h'. %h host, %n its first part, %d domain; a word without @ is the host part.",
 )
 @option(WORKER, "-D", "--detach", is_flag=True, help="Run in the background; returns when the worker has started.")
-@option(
-    WORKER, "-S", "--statedb", metavar="PATH", help="Accepted: revokes are kept in the store, for all workers, over restarts."
-)
+@option(WORKER, "-S", "--statedb", metavar="PATH", help="A state db of Celery's: its revoked ids are taken over.")
 @option(
     WORKER,
     "-l",
@@ -94,8 +89,8 @@ NO_BEAT = (
 @option(POOL, "-c", "--concurrency", type=CONCURRENCY, help="Number of slots, or 'auto'. Default: one per CPU.")
 @option(POOL, "-P", "--pool", metavar="POOL", help=f"How tasks run: {POOLS}.")
 @option(POOL, "-E", "--task-events", "--events", is_flag=True, default=None, help="Send events at each step of a task.")
-@option(POOL, "--time-limit", type=click.FloatRange(min=0), help="Hard time limit of every task, in seconds.")
-@option(POOL, "--soft-time-limit", type=click.FloatRange(min=0), help="Soft time limit of every task, in seconds.")
+@option(POOL, "--time-limit", type=SECONDS, help="Hard time limit of every task, in seconds.")
+@option(POOL, "--soft-time-limit", type=SECONDS, help="Soft time limit of every task, in seconds.")
 @option(POOL, "--max-tasks-per-child", type=click.IntRange(min=1), help="Replace a process after so many tasks.")
 @option(POOL, "--pool-start-method", type=click.Choice(["fork", "spawn"]), help="How pool processes are started.")
 @option(
@@ -118,11 +113,17 @@ NO_BEAT = (
 @option(QUEUE, "--purge", "--discard", is_flag=True, help="Drop what waits in the queues first.")
 @option(LOG, "--log-format", type=click.Choice(["text", "json"]), help="Lines for people, or one JSON object per line.")
 @option(LOG, "-f", "--logfile", envvar="CELERYD_LOG_FILE", help="Log to this file; %n, %h, %p, %i, %I. Default: stderr.")
+@option(
+    FEATURES,
+    "--http",
+    metavar="HOST:PORT",
+    help="Answer /livez, /readyz and /metrics here. PORT alone: on 127.0.0.1; unix:PATH: in a socket.",
+)
 @option(FEATURES, "--autoscale", metavar="MAX,MIN", type=AUTOSCALE, help="Let the pool grow and shrink.")
-@option(FEATURES, "--without-gossip", is_flag=True, default=None, help="Accepted: there is none.")
-@option(FEATURES, "--without-mingle", is_flag=True, default=None, help="Accepted: there is none.")
-@option(FEATURES, "--without-heartbeat", is_flag=True, default=None, help="Accepted: there is none.")
-@option(FEATURES, "--heartbeat-interval", type=int, help="Accepted.")
+@option(FEATURES, "--without-gossip", is_flag=True, default=None, help="Do not listen to other workers' events.")
+@option(FEATURES, "--without-mingle", is_flag=True, default=None, help="Do not ask other workers what was revoked.")
+@option(FEATURES, "--without-heartbeat", is_flag=True, default=None, help="Send no heartbeats.")
+@option(FEATURES, "--heartbeat-interval", type=float, help="Seconds between heartbeats (2).")
 @option(BEAT, "-B", "--beat", is_flag=True, help="Accepted, with a warning: this version has no beat.")
 @option(BEAT, "-s", "--schedule-filename", "--schedule", help="Accepted.")
 @option(BEAT, "--scheduler", help="Accepted.")
@@ -184,20 +185,14 @@ def _run_reloading(context: CliContext) -> int:
 
 def _start(ctx: click.Context, context: CliContext, options: dict[str, Any], detached: daemon.Detached | None) -> int:
     """Everything from the app to the exit code."""
-    from sedano.worker.node import start_worker  # noqa: PLC0415 - `worker --help` does not need the engine
+    from sedano.worker.controller import start_worker  # noqa: PLC0415 - `worker --help` does not need the engine
 
     app = context.app
     if context.app_name is None:
         context.note(
             "No app is given: this worker knows no task of yours. Name the module that holds your app: sedano -A proj worker"
         )
-    users = {
-        param.name: options.pop(param.name) if param.name in options else param.get_default(ctx)
-        for param in users_options(context, "worker")
-        if param.name
-    }
-    if preload := {param.name: users[param.name] for param in app.user_options["preload"] if param.name in users}:
-        signals.user_preload_options.send(ctx.command, app=app, options=preload)
+    users = values_of(ctx, app, "worker")
     settings = {**read_extra_words(ctx), **settings_of(options)}
     app.conf.update(settings)
     if options.pop("beat"):

@@ -9,6 +9,7 @@ import msgspec
 
 from sedano.app.flows import Listed
 from sedano.cli.context import CliContext, pass_context
+from sedano.cli.types import SIGNAL
 from sedano.exceptions import WorkflowNotFound
 
 COLUMNS = ("id", "state", "over", "calls", "sent", "what")
@@ -65,13 +66,17 @@ def _row(one: Listed, context: CliContext) -> tuple[str, str, int, int, str, str
 @workflow.command()
 @click.argument("id_", metavar="ID")
 @click.option("-t", "--terminate", is_flag=True, help="Also end the calls that run.")
-@click.option("-s", "--signal", default="SIGTERM", show_default=True, help="With which signal.")
+@click.option("-s", "--signal", type=SIGNAL, default="SIGTERM", show_default=True, help="With which signal.")
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_context
-def cancel(context: CliContext, id_: str, terminate: bool, signal: str) -> None:
+def cancel(context: CliContext, id_: str, terminate: bool, signal: str, as_json: bool) -> None:
     """Cancel the workflow ID: what has not begun never runs and is REVOKED, and nothing comes after what runs."""
     try:
         done = context.app.workflows.cancel(id_, terminate=terminate, signal=signal)
     except (WorkflowNotFound, ValueError) as error:
         raise click.ClickException(str(error)) from None
+    if as_json:
+        context.document(msgspec.to_builtins(done))
+        return
     runs = "told to end" if terminate else "running on to their end"
     click.echo(f"{done.id}: {len(done.revoked)} calls revoked, {len(done.running)} {runs}, {done.over} were over")

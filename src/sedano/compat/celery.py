@@ -13,6 +13,7 @@ from sedano.app.shared import current_app, current_task, shared_task
 from sedano.app.task import Task
 from sedano.canvas import Signature, chain, chord, chunks, group, maybe_signature, signature, subtask, xmap, xstarmap
 from sedano.compat.celery_app import bugreport
+from sedano.compat.later import children_of
 from sedano.protocol.ids import new_id as uuid
 
 
@@ -31,6 +32,8 @@ SERIES = "sedano"
 
 # The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.
 __path__: list[str] = []
+
+__getattr__ = children_of("celery")
 
 __all__ = [
     "SERIES",

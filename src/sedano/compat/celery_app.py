@@ -9,6 +9,7 @@ from sedano.app import base, control, registry, task
 from sedano.app.base import Celery
 from sedano.app.shared import current_app as default_app
 from sedano.app.shared import shared_task
+from sedano.compat.later import children_of
 
 
 def app_or_default(app: Any = None) -> Any:
@@ -35,6 +36,8 @@ def pop_current_task(token: Any) -> None:
 
 # The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.
 __path__: list[str] = []
+
+__getattr__ = children_of("celery.app")
 
 __all__ = [
     "Celery",

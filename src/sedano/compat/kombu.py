@@ -9,7 +9,7 @@ import sedano.compat.kombu_exceptions as exceptions
 import sedano.compat.kombu_serialization as serialization
 import sedano.compat.kombu_utils as utils
 from sedano.compat.kombu_serialization import disable_insecure_serializers, enable_insecure_serializers
-from sedano.compat.later import comes_later
+from sedano.compat.later import children_of, comes_later
 from sedano.protocol import queues as entity
 from sedano.protocol.ids import new_id as uuid
 from sedano.protocol.queues import Exchange, Queue, binding
@@ -36,7 +36,9 @@ _LATER: dict[str, str] = dict.fromkeys(
 
 
 def __getattr__(name: str) -> Any:
-    raise comes_later("kombu", name, _LATER)
+    if name in _LATER:
+        raise comes_later("kombu", name, _LATER)
+    return children_of("kombu")(name)
 
 
 # The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.

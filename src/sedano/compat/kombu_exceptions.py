@@ -6,5 +6,14 @@ from sedano.exceptions import ContentDisallowed, DecodeError, EncodeError, Opera
 from sedano.protocol.queues import NotBoundError
 
 KombuError = SedanoError
+ConnectionError = OperationalError  # noqa: A001 - Kombu's name
 
-__all__ = ["ContentDisallowed", "DecodeError", "EncodeError", "KombuError", "NotBoundError", "OperationalError"]
+__all__ = [
+    "ConnectionError",
+    "ContentDisallowed",
+    "DecodeError",
+    "EncodeError",
+    "KombuError",
+    "NotBoundError",
+    "OperationalError",
+]

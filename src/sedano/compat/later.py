@@ -1,8 +1,11 @@
-"""How a name of Celery's that we do not have yet says so."""
+"""How a module of Celery's finds the modules below it, and how a name that we do not have says so."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def comes_later(module: str, name: str, reasons: Mapping[str, str]) -> AttributeError:
@@ -14,3 +17,16 @@ def comes_later(module: str, name: str, reasons: Mapping[str, str]) -> Attribute
     if reason is None:
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     return AttributeError(f"{module}.{name} is not in this version of Sedano: {reason}")
+
+
+def children_of(parent: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that is `parent` while the alias is on: `from celery import bootsteps` asks it."""
+
+    def find(name: str) -> Any:
+        alias = sys.modules.get("sedano.as_celery")
+        full = f"{parent}.{name}"
+        if alias is not None and (full in alias.CELERY or full in alias.KOMBU):
+            return importlib.import_module(full)
+        raise AttributeError(f"module {parent!r} has no attribute {name!r}")
+
+    return find

@@ -16,7 +16,7 @@ from sedano.contracts.broker import (
     TurnReply,
 )
 from sedano.contracts.bus import Bus, Mailbox
-from sedano.contracts.coordination import Coordination, Revoke
+from sedano.contracts.coordination import Coordination, Revoke, Throttled
 from sedano.contracts.opening import OpenOptions
 from sedano.contracts.queues import DeadLetter, Depth, Parked, Pause, QueueSpec
 from sedano.contracts.results import Results, ResultStream
@@ -40,7 +40,7 @@ from sedano.contracts.settlement import (
     pending_of,
     pending_tag,
 )
-from sedano.contracts.workflows import Place, Where, WorkflowNote, WorkflowStore, cancelled_ids, order_of
+from sedano.contracts.workflows import Found, Place, Where, WorkflowNote, WorkflowStore, cancelled_ids, order_of
 
 __all__ = [
     "Begin",
@@ -58,6 +58,7 @@ __all__ = [
     "Delivery",
     "Depth",
     "Fate",
+    "Found",
     "Lease",
     "LeaseRecord",
     "Mailbox",
@@ -77,6 +78,7 @@ __all__ = [
     "Source",
     "Standing",
     "Taken",
+    "Throttled",
     "TurnReply",
     "Where",
     "WorkflowNote",

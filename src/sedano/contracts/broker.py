@@ -336,6 +336,17 @@ class Broker(WorkflowStore, Protocol):
         """What is parked in each of `queues`, in their order, by task name."""
         ...
 
+    def held(self, owners: Sequence[str], *, limit: int, tags: Collection[str] | None = None) -> list[Delivery]:
+        """Up to `limit` of the deliveries that `owners` hold (with `tags`, of these), each with its standing; begun ones first,
+        then in the order in which they were reserved. Only looks: nobody gets anything, and what moves meanwhile may be missed.
+        """
+        ...
+
+    def delayed(self, queues: Sequence[str], *, limit: int) -> tuple[int, list[tuple[float, Delivery]]]:
+        """How many calls stand in the schedule of `queues`, and the first `limit` of them with their due (Unix seconds), the
+        earliest first. These deliveries are nobody's and have no tag. What is parked is not among them."""
+        ...
+
     def purge(self, queue: str) -> int:
         """Drop all ready messages of `queue` (not the delayed, parked, reserved or dead); returns how many."""
         ...

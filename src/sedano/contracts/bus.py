@@ -1,7 +1,8 @@
-"""Commands to nodes and their answers: Kombu's mailbox (pidbox) where the store carries it, our own form elsewhere.
+"""Commands to nodes and their answers, and what nodes announce: Kombu's mailbox (pidbox) and event exchange where the store
+carries them, our own form elsewhere.
 
-Messages here are `Message` values whose bodies are the requests and replies of wire-protocol section 4; the bus does not
-look inside. Delivery is at most once: who is not listening does not hear.
+Messages here are `Message` values whose bodies are the requests and replies of wire-protocol section 4 and the events of
+section 5; the bus does not look inside. Delivery is at most once: who is not listening does not hear.
 """
 
 from __future__ import annotations
@@ -42,6 +43,22 @@ class Bus(Protocol):
 
     def open_replies(self, oid: str) -> Mailbox:
         """Hear answers sent to routing key `oid` of the reply exchange, from the return of this call on."""
+        ...
+
+    def emit(self, messages: Sequence[Message]) -> int | None:
+        """Publish events, each under the routing key of its delivery info, in one round trip.
+
+        Returns how many listeners heard one of them at most, where the store can tell: 0 means that it was for nobody, which
+        costs a store next to nothing. A listener that does not read loses the oldest, or is cut off; it never fills a store.
+        """
+        ...
+
+    def open_events(self, name: str, routing_key: str = "#") -> Mailbox:
+        """Hear events whose routing key fits the pattern, from the return of this call on.
+
+        Patterns are those of topic exchanges: `#` any words, `*` one, `worker.#`, `task.multi`. `name` is the listener's, for
+        stores that keep a queue for it.
+        """
         ...
 
     def reconnect(self) -> None: ...

@@ -22,9 +22,9 @@ class OpenOptions(msgspec.Struct, frozen=True):
     """Plain arguments for a driver; rooms below `app` never see the settings object.
 
     `results_url` is given to a broker whose settle is to write results itself. `transport` and `results_transport` are
-    `broker_transport_options` and `result_backend_transport_options`. `ssl` is `broker_use_ssl` or
-    `redis_backend_use_ssl`. `control_exchange` names the mailbox. `accept_polling` is for tests: no push, poll only.
-    `heard` is called when another part of a long answer has arrived: whoever waits for the rest of it is alive.
+    `broker_transport_options` and `result_backend_transport_options`. `ssl` is `broker_use_ssl` or `redis_backend_use_ssl`.
+    `control_exchange` names the mailbox, `event_exchange` where events go. `accept_polling` is for tests: no push, poll
+    only. `heard` is called when another part of a long answer has arrived: whoever waits for the rest of it is alive.
     """
 
     results_url: str | None = None
@@ -34,6 +34,7 @@ class OpenOptions(msgspec.Struct, frozen=True):
     connect_timeout_s: float = 4.0
     socket_timeout_s: float | None = 120.0
     control_exchange: str = "celery"
+    event_exchange: str = "celeryev"
     clock: Clock = SYSTEM_CLOCK
     accept_polling: bool = False
     heard: Callable[[], None] | None = None

@@ -50,6 +50,14 @@ class Place(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Found(msgspec.Struct, frozen=True):
+    """The message of a call, where it is, and how many of its queue are to be taken before it (None unless it is READY)."""
+
+    place: Place
+    raw: bytes
+    ahead: int | None = None
+
+
 class WorkflowStore(Protocol):
     """The part of a broker that knows workflows. Every method may raise `BrokerUnavailable`."""
 
@@ -67,6 +75,10 @@ class WorkflowStore(Protocol):
         Looks through `queues` and all that anybody holds, reading up to `most` messages of each kind: for people's questions,
         not for work. It takes no lock: what moves meanwhile may be missed, and what was moved has its last place.
         """
+        ...
+
+    def find(self, task_id: str, queues: Sequence[str], *, most: int) -> tuple[Found | None, bool]:
+        """As `locate`, of one call, with its message."""
         ...
 
 

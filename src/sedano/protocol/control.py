@@ -56,7 +56,8 @@ def matches(node: str, pattern: str, matcher: str | None) -> bool:
         if matcher in (None, "glob"):
             return fnmatch.fnmatch(node, pattern)
         return matcher == "pcre" and re.match(pattern, node) is not None
-    except (re.error, RecursionError, OverflowError):  # not all that is wrong with a pattern is a re.error
+    # Not all that is wrong with a pattern is a re.error; where warnings are errors, what is merely odd is one, too.
+    except (re.error, RecursionError, OverflowError, FutureWarning):
         return False
 
 

@@ -29,6 +29,8 @@ class Scaling:
         `slots` are there or about to be, `busy` of them run a call; `waiting` calls nobody has taken, 0 when a slot is free
         that will take them.
         """
+        if slots > self.most:  # it was lowered
+            return self.most
         use = min(max(busy + waiting, self.least), self.most)
         if use >= slots:
             self._spare_since = None

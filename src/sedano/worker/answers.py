@@ -11,6 +11,7 @@ from sedano.worker.table import Phase, SharedTable
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
+    from sedano.worker.control.pool import PoolCommands
     from sedano.worker.plan import NodePlan
 
 SHOWN_ATTRIBUTES = ("exchange", "routing_key", "rate_limit")
@@ -26,9 +27,15 @@ class NodeAnswers:
     which queues of the store are paused."""
 
     def __init__(
-        self, app: Celery, plan: NodePlan, table: SharedTable, pid: int, paused: Callable[[], Collection[str]] = frozenset
+        self,
+        app: Celery,
+        plan: NodePlan,
+        table: SharedTable,
+        pid: int,
+        pool: PoolCommands,
+        paused: Callable[[], Collection[str]] = frozenset,
     ) -> None:
-        self._app, self._plan, self._table, self._pid = app, plan, table, pid
+        self._app, self._plan, self._table, self._pid, self._pool = app, plan, table, pid, pool
         self._paused = paused
         self._began = time.monotonic()
         self.commands: Mapping[str, Callable[..., Any]] = {
@@ -62,23 +69,44 @@ class NodeAnswers:
         return {"ok": self._app.bugreport()}
 
     def stats(self) -> dict[str, Any]:
-        plan = self._plan
+        plan, concurrency = self._plan, self._pool.concurrency
+        more: dict[str, Any] = {}
+        if (scaling := self._pool.scaling) is not None:
+            more["autoscaler"] = scaling
         return {
+            "total": self._table.counts.totals(),
             "pid": self._pid,
             "uptime": round(time.monotonic() - self._began),
             "clock": str(self._app.clock.value),
             "pool": {
                 "implementation": f"sedano.worker.pools:{plan.pool}",
-                "max-concurrency": plan.concurrency,
+                "max-concurrency": concurrency,
                 "processes": [row.pid for row in self._table if row.phase not in (Phase.EMPTY, Phase.GONE)],
                 "max-tasks-per-child": plan.slot.max_tasks or "N/A",
                 "put-guarded-by-semaphore": False,
                 "timeouts": [self._app.conf.task_soft_time_limit or 0, self._app.conf.task_time_limit or 0],
+                "writes": _shares([row.processed for row in self._table if row.pid or row.processed]),
             },
             "broker": _broker(plan.url, self._app.conf),
-            "prefetch_count": (plan.slot.prefetch_cap or 0) * plan.concurrency,
-            "rusage": _usage(),
+            "prefetch_count": (plan.slot.prefetch_cap or 0) * concurrency,
+            "rusage": usage(),
+            **more,
         }
+
+
+def _shares(counts: Sequence[int]) -> dict[str, Any]:
+    """How many calls each slot has run, as Celery shows how many it wrote to each process."""
+    total = sum(counts)
+    shares = [count / total if total else 0.0 for count in counts]
+    mean = 1.0 / len(counts) if counts and total else 0.0
+    return {
+        "total": total,
+        "avg": f"{mean:.2f}",
+        "all": ", ".join(f"{share:.2f}" for share in shares),
+        "raw": ", ".join(map(str, counts)),
+        "strategy": "fair",
+        "inqueues": {"total": len(counts), "active": 0},
+    }
 
 
 def _with_attributes(task: Any, name: str, shown: Sequence[str]) -> str:
@@ -105,14 +133,15 @@ def _broker(url: str, conf: Any) -> dict[str, Any]:
         "transport_options": _plain(dict(conf.broker_transport_options or {})),
         "login_method": conf.broker_login_method,
         "uri_prefix": None,
-        "heartbeat": conf.broker_heartbeat,
+        "heartbeat": None if conf.broker_heartbeat is None else float(conf.broker_heartbeat),
         "failover_strategy": _plain(conf.broker_failover_strategy) or "round-robin",
         "alternates": [],
         "credential_provider": None,
     }
 
 
-def _usage() -> dict[str, float] | str:
+def usage() -> dict[str, float] | str:
+    """What this process has used, by Celery's names; "N/A" where the platform does not tell."""
     try:
         import resource  # noqa: PLC0415 - there is none on Windows
     except ImportError:

@@ -32,6 +32,10 @@ class DepthProbe:
         """Count on the server that the node uses now. From any thread."""
         self._moves = True
 
+    def consume(self, queues: Sequence[str]) -> None:
+        """Count these from now on. From any thread."""
+        self._queues = queues
+
     def ask(self) -> None:
         self._asked = True
         self.rounds.wake()
@@ -71,6 +75,22 @@ class Autoscale:
     def is_resting(self) -> bool:
         """There is nothing to look at until a slot is busy."""
         return self.look_at == math.inf
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """(most, least)"""
+        return self._scaling.most, self._scaling.least
+
+    def update(self, most: int | None, least: int | None) -> tuple[int, int]:
+        """Other bounds from now on, None for as before; (most, least) that hold. Raises ValueError."""
+        new_most, new_least = self._scaling.most if most is None else most, self._scaling.least if least is None else least
+        if new_most > len(self._table):
+            raise ValueError(f"this node has room for {len(self._table)} processes: start it with a larger --autoscale")
+        if not 0 <= new_least <= new_most or new_most < 1:
+            raise ValueError(f"an autoscale of {new_most},{new_least} cannot be: give MAX from 1 on, and MIN up to MAX")
+        self._scaling.most, self._scaling.least = new_most, new_least
+        self.look_at = 0.0
+        return self.bounds
 
     def heard(self, waiting: int) -> None:
         """What the store has answered."""

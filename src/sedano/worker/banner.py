@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sedano import __version__
+from sedano.worker.httpport import shown
 from sedano.worker.plan import NodePlan
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def _rows(app: Celery, plan: NodePlan) -> list[tuple[str, str]]:
     if stores.embedded is not None:
         rows.append(("store", f"{stores.embedded}  (embedded: no broker is configured)"))
     rows += [("pool", f"{pool}, {_size(plan)} {unit}"), ("acks", _acks(app.conf)), ("lease", _seconds(plan.slot.lease_s))]
+    if plan.http is not None:
+        rows.append(("http", f"{shown(plan.http)}  (/livez, /readyz, /metrics)"))
     limits = _limits(app.conf)
     if limits:
         rows.append(("limits", limits))

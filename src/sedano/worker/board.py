@@ -107,6 +107,10 @@ class LaneBoard:
         self._kill_at[k] = math.inf
         self._statuses[k] = LaneStatus.FREE
 
+    def started_at(self, k: int) -> float:
+        """When the call of lane `k` began, or the last one there."""
+        return self._started[k]
+
     @property
     def orders_given(self) -> int:
         """Another number when there are new orders."""

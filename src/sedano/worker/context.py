@@ -20,7 +20,8 @@ class SlotOptions:
     deliveries the slot may hold. What waits behind a window that takes
     longer than `long_s` is given back. `max_tasks` None lets the slot live for ever, and so does `max_memory_kib`.
     `unknown_timeout_s` is how long a call of an unknown task is parked, 0 not at all. `dead_keep_s` and `dead_max_bytes` limit
-    what is kept of failed calls.
+    what is kept of failed calls. With `cluster_rates` rate limits are those of the whole cluster, kept in the store. `lanes` is
+    how many calls one process runs at once when it starts, 0 where it runs one.
     """
 
     queues: tuple[str, ...]
@@ -35,6 +36,8 @@ class SlotOptions:
     unknown_timeout_s: float = 600.0
     dead_keep_s: float = 7 * 86400.0
     dead_max_bytes: int = 256 * 1024 * 1024
+    cluster_rates: bool = False
+    lanes: int = 0
     clock: Clock = SYSTEM_CLOCK
 
 
@@ -44,7 +47,8 @@ class SlotContext:
 
     `wake_fd` becomes readable when the supervisor wants the slot to look at its row (stop, revoke, terminate) before its
     wait for work is over: read it empty. `notify_fd` (None in the solo pool) is written one byte when the supervisor should
-    look at the table: the slot left idleness, or wrote an earlier `next_due`. `name` is what log lines show as processName.
+    look at the table: the slot left idleness, or wrote an earlier `next_due`. What becomes of
+    calls is told to `tell_fd` (`teller.py`), None when there is nobody to tell. `name` is what log lines show as processName.
     """
 
     app: Celery
@@ -55,3 +59,4 @@ class SlotContext:
     options: SlotOptions
     wake_fd: int
     notify_fd: int | None = None
+    tell_fd: int | None = None

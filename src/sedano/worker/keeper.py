@@ -10,18 +10,22 @@ watch, three times when this node is alone and idle: that is all that such a nod
 
 from __future__ import annotations
 
+import heapq
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from sedano import crashpoints
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import Coordination, LeaseRecord, QueueSpec, Results, Revoke
+from sedano.contracts.coordination import revoked_stamps
 from sedano.exceptions import OperationalError, ResultsUnavailable
 from sedano.rules.lease import LeaseWatch, look_every, renew_every
 from sedano.rules.promotion import look_again_in
+from sedano.worker.control.running import bearers
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.link import StoreLink
 from sedano.worker.pauses import PauseWatch
@@ -34,6 +38,8 @@ EXPIRE_EVERY_S = 60.0
 RESTORE_EVERY_S = 30.0
 UNPARK_EVERY_S = 2.0  # what another node parks is looked for; it is also how long a call waits that the wrong node takes again
 UNPARK_ALONE_S = 60.0  # a node parks nothing that it knows itself
+MOST_HASTENED, PER_STEP = 20_000, 1000
+HASTEN_AGAIN_S = (0.0, 1.0, 5.0)
 BEATS_WHEN_IDLE = 3  # in a lease time; a slot begins on a lease that is up to two thirds old
 
 
@@ -101,13 +107,39 @@ class Keeper:
         self._retry_at = 0.0
         self._watch = LeaseWatch()
         self._strangers = False
+        self._namesakes: dict[str, int] = {}
+        self._has_namesake = False
         self._known_connection = False
         self._revision = 0
         self._pauses = PauseWatch(terms.queues)
+        self._undeclared = False
+        self._hastened: list[tuple[float, float]] = []  # a heap of (monotonic, until): see `hasten`
         self._hands_back = False
         self._serves = True
         self._has_estates: Callable[[], bool] = lambda: False
         self.rounds = Rounds("sedano-keeper", self._round, self._end)
+
+    def consume(self, queues: tuple[str, ...], specs: tuple[QueueSpec, ...]) -> None:
+        """The node consumes these queues from now on. From any thread."""
+        self._terms = replace(self._terms, queues=queues, specs=specs)
+        self._pauses = PauseWatch(queues)
+        self._undeclared = True
+        self.rounds.wake()
+
+    def know(self, tasks: frozenset[str]) -> None:
+        """The node can run these tasks from now on. From any thread."""
+        self._terms = replace(self._terms, tasks=tasks)
+        self._schedule.hasten("unpark", 0.0)
+        self.rounds.wake()
+
+    def hasten(self, until: float) -> None:
+        """Bring calls back to their queues that are due before `until` (Unix seconds): another rate limit holds for some of
+        them; slots delay the others again. Now, and twice more: a slot may not have heard of it yet, and delay another by the
+        old limit. From any thread."""
+        now = time.monotonic()
+        for later_s in HASTEN_AGAIN_S:
+            heapq.heappush(self._hastened, (now + later_s, until))
+        self.rounds.wake()
 
     # -- the node's server, or one that it has left -------------------------------------------------------------------
 
@@ -158,7 +190,8 @@ class Keeper:
             if self._serves:
                 self._ears.tried(self._link.tries)
             return wait
-        return self._schedule.seconds_left()
+        left_s = self._schedule.seconds_left()
+        return left_s if not self._hastened else min(left_s, max(0.0, self._hastened[0][0] - time.monotonic()))
 
     def _work(self) -> None:
         broker = self._link.broker()
@@ -174,6 +207,12 @@ class Keeper:
             if self._works():
                 self._follow_revokes()
             self._schedule.set("beat", self._pace_s())
+        if self._undeclared:
+            self._undeclared = False
+            broker.declare(self._terms.specs)
+        while self._hastened and self._hastened[0][0] <= time.monotonic():
+            self._bring_back(self._hastened[0][1])
+            heapq.heappop(self._hastened)
         self._note_hints()
         if self._schedule.take("promote"):
             self._promote()
@@ -228,9 +267,25 @@ class Keeper:
         if strangers and not self._strangers:
             self._schedule.hasten("unpark", UNPARK_EVERY_S)
         self._strangers = bool(strangers)
+        self._look_at_namesakes(strangers)
         dead = self._watch.observe(strangers, time.monotonic(), self._terms.lease_s)
         if dead:
             self._ears.died(dead)
+
+    def _look_at_namesakes(self, strangers: Sequence[LeaseRecord]) -> None:
+        """Warn of another node that has our name and is alive: somebody renews leases of that name, and it is not us."""
+        seen = {record.owner: record.beats for record in strangers if record.node == self._terms.node}
+        alive = [owner for owner, beats in seen.items() if beats > self._namesakes.get(owner, beats)]
+        self._namesakes = seen
+        if alive and not self._has_namesake:
+            parts = alive[0].split("/")
+            _logger.warning(
+                "another worker has the name %s too (pid %s there, %d here): a command to that name reaches both, the answer "
+                "of one hides that of the other, and monitors take them for one. "
+                "Give each worker a name of its own: -n NAME@%%h",
+                self._terms.node, parts[-2] if len(parts) > 2 else "unknown", os.getpid(),
+            )  # fmt: skip
+        self._has_namesake = bool(alive) or (self._has_namesake and bool(seen))
 
     # -- the schedule -------------------------------------------------------------------------------------------------
 
@@ -255,6 +310,13 @@ class Keeper:
         if wait_s is not None:
             self._schedule.hasten("promote", wait_s)
         crashpoints.reach("supervisor.promote.after")
+
+    def _bring_back(self, until: float) -> None:
+        broker = self._link.broker()
+        for _ in range(MOST_HASTENED // PER_STEP if broker.capabilities.schedule else 0):
+            moved, _ = broker.promote(self._terms.queues, until, limit=PER_STEP)
+            if moved < PER_STEP:
+                return
 
     def _unpark(self) -> None:
         """Fetch what others have parked and this node can run.
@@ -292,7 +354,17 @@ class Keeper:
         self._revision, orders = coordination.revokes()
         deadly = [order for order in orders if order.terminate]
         if deadly:
-            self._ears.terminate(deadly)
+            self._ears.terminate([*deadly, *self._of_stamps(deadly)])
+
+    def _of_stamps(self, deadly: Sequence[Revoke]) -> list[Revoke]:
+        """The orders about stamps among `deadly`, for the calls that run here and bear them."""
+        found: list[Revoke] = []
+        for signal in {order.signal for order in deadly if "\n" in order.task_id}:
+            stamps = revoked_stamps(order.task_id for order in deadly if order.signal == signal)
+            if stamps:
+                ids = bearers(self._book.table, self._link.broker(), stamps)
+                found += [Revoke(id_, terminate=True, signal=signal) for id_ in ids]
+        return found
 
     def _connected_coordination(self) -> Coordination:
         if self._coordination is None:

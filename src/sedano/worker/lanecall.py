@@ -142,7 +142,7 @@ def run_call(call: LaneCall, owner: Owner) -> None:
 
 def settle_ended(call: LaneCall, settler: Settler, exc: BaseException | None) -> Settlement:
     """The settlement of a call that was ended by its `cause`, or left by `exc` without one (SystemExit)."""
-    held = call.held
+    held, teller = call.held, call.performer.teller
     delivery = held.delivery
     delivery.standing = Standing.BEGUN_EARLY if held.terms.early else Standing.BEGUN_LATE
     detail = "Worker exited prematurely: " + (f"the task raised {exc!r}." if exc is not None else "it was ended.")
@@ -154,9 +154,14 @@ def settle_ended(call: LaneCall, settler: Settler, exc: BaseException | None) ->
         return settler.broken(held, error)
     if call.cause is Cause.TERMINATED:
         lines.handler_error(Terminated("revoked"))
+        if teller is not None and teller.on and held.terms.tells:
+            teller.revoked(held.call.id, terminated=True, signum=None, expired=False)
         if signals.task_revoked.receivers:
             request = request_of(held.call, delivery, str(held.terms.task.app.main), None)
             signals.task_revoked.send(held.terms.task, request=request, terminated=True, signum=None, expired=False)
     elif verdicts.lost:
         lines.handler_error(WorkerLostError(detail))
+    if teller is not None and teller.on:
+        for task_id, text in verdicts.failed:
+            teller.failed(task_id, text, text)
     return verdicts.settle[0]

@@ -21,11 +21,9 @@ from collections.abc import Sequence
 from sedano.contracts import (
     Begin,
     BeginRule,
-    Coordination,
     Delay,
     Delivery,
     Outcome,
-    Revoke,
     Settlement,
     Standing,
     TurnReply,
@@ -38,10 +36,13 @@ from sedano.log import redact_url
 from sedano.protocol.results import decode_meta
 from sedano.rules.lease import may_begin
 from sedano.rules.window import MAX_STASH, MOST_COSTS
+from sedano.worker.agreed import Agreed
 from sedano.worker.board import LaneBoard, Order
 from sedano.worker.brisk import brisk
 from sedano.worker.cancelled import heard, told_too_late
 from sedano.worker.context import SlotContext
+from sedano.worker.following import Following
+from sedano.worker.gate import Gate
 from sedano.worker.held import Held
 from sedano.worker.intake import Intake
 from sedano.worker.lanecall import Crew, LaneCall, LaneCode, settle_ended
@@ -55,6 +56,7 @@ from sedano.worker.row import LEAVE, Row
 from sedano.worker.rowview import Phase
 from sedano.worker.separate import SeparateResults
 from sedano.worker.settle import Settler
+from sedano.worker.teller import Teller, send_to
 from sedano.worker.turns import GivenUp, LeaseGone
 
 _logger = logging.getLogger("celery.worker.consumer.consumer")
@@ -90,21 +92,33 @@ class LaneOwner:
             ctx, self._broker, self.settler, self._stash, redact_url(self._stores.broker_url),
             app.conf.typed("broker_connection_max_retries") or None, self._bell[0],
         )  # fmt: skip
-        self._intake = Intake(self.settler, ctx.node, options, self._was_successful)
-        self._coordination: Coordination | None = None
-        self._revocations = Revocations(self._read_revokes)
+        self._agreed = Agreed(self._stores.open_coordination)
+        self._gate = Gate(
+            ctx.table.buckets, self._stash, options.clock, schedule=self._capabilities.schedule,
+            throttle=self._agreed.throttle if options.cluster_rates else None,
+        )  # fmt: skip
+        self._following = Following(ctx.table.orders, self._turns, self._stash, self.settler.book, self._gate, self._resize)
+        self._counter, self._places = ctx.table.counts.counter(ctx.index)
+        self._idle_lanes = board.lanes - (
+            options.lanes or board.lanes
+        )  # not to be used: an operator may want more calls at once, or fewer
+        self._teller = Teller(ctx.table, ctx.node, None if ctx.tell_fd is None else send_to(ctx.tell_fd), options.clock)
+        self._intake = Intake(self.settler, ctx.node, options, self._was_successful, self._teller, ctx.table.announced)
+        self._revocations = Revocations(self._agreed.revokes)
         self._limits = LaneLimits(crew, self._give_up)
         self._free = list(range(board.lanes - 1, -1, -1))
         self._running: dict[LaneCall, None] = {}
         self._ended: deque[tuple[LaneCall, Settlement]] = deque()
         self._settling: list[LaneCall] = []  # their lanes are free after the next turn
         self._performers: list[Performer | None] = [None] * board.lanes
+        tallies = ctx.table.tallies[ctx.index]
+        self._tallies = tallies if tallies.is_on else None
         self._known: dict[str, int] = {}  # names of tasks that ran lately: what is begun in the step that reserves it
         self._asleep = False
         self._may_be_work = True
         self._suspects = 0
         self._orders_seen = board.orders_given
-        self._left = None if options.max_tasks is None else options.max_tasks * board.lanes
+        self._left = None if options.max_tasks is None else options.max_tasks * options.lanes
         self._memory = MemoryLimit(options.max_memory_kib)
         self._stale = False
         self._misjudged = False
@@ -161,13 +175,13 @@ class LaneOwner:
         return 0
 
     def close(self) -> None:
+        self._teller.flush()
         self._limits.close()
         self._crew.close()
         self._broker.close()
         self._results.close()
         self._shared_results.close()
-        if self._coordination is not None:
-            self._coordination.close()
+        self._agreed.close()
 
     @property
     def _is_stopping(self) -> bool:
@@ -178,7 +192,9 @@ class LaneOwner:
         """Calls that were given up still run: another process is better as soon as this one is free of others, at latest when
         it has as many of them as lanes."""
         stuck = self._crew.stuck
-        return stuck > 0 and (stuck >= self._board.lanes or not (self._running or self._ended or self._settling))
+        return stuck > 0 and (
+            stuck >= self._board.lanes - self._idle_lanes or not (self._running or self._ended or self._settling)
+        )
 
     def _is_over(self) -> bool:
         return self._is_stopping and not (self._running or self._ended)
@@ -195,6 +211,10 @@ class LaneOwner:
 
     def _step(self) -> None:
         self._follow_orders()
+        if self._following.look():
+            self._may_be_work = True
+        if self._turns.order.held:
+            self._turns.order.let_go(self._clock.monotonic())
         self._take_ended()
         if self._is_stopping or not self._may_begin():
             if len(self._stash):
@@ -204,7 +224,7 @@ class LaneOwner:
             self._free_lanes()
             self._pause()
             return
-        room = len(self._free) + len(self._settling)
+        room = max(0, len(self._free) + len(self._settling) - self._idle_lanes)
         begin = self._choose(room)
         reserve = self._hunger(room - len(begin)) if self._may_be_work or self._settling else 0
         if not (begin or reserve or self._turns.waiting):
@@ -224,6 +244,7 @@ class LaneOwner:
         turns = self._turns
         rule = self._rule(reserve) if reserve else None
         wanted = [Begin(held.tag, held.terms.early) for held in begin]
+        self._teller.look()
         reply = turns.take(wanted, reserve, rule)
         if reply.reserved:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
@@ -231,7 +252,7 @@ class LaneOwner:
             turns.heed_pauses(reply, wanted)
         is_news = reply.revision != self._revocations.revision and self._revocations.follow(reply.revision)
         if is_news:
-            self._intake.revoked = self._revocations.ids
+            self._intake.revoked, self._intake.stamps = self._revocations.ids, self._revocations.stamps
             self.settler.cancelled = self._revocations.cancelled
         if not self._capabilities.shared_results:
             self._store_results()
@@ -249,6 +270,9 @@ class LaneOwner:
             call, settlement = self._ended.popleft()
             self._turns.settle(settlement)
             self._count(settlement.outcome)
+            if self._tallies is not None:
+                seconds = self._clock.monotonic() - self._board.started_at(call.k)
+                self._tallies.count(call.held.call.task, settlement.outcome, seconds)
             self._memory.look()
             if is_suspect(call.held):
                 self._suspects -= 1
@@ -292,10 +316,13 @@ class LaneOwner:
         chosen: list[Held] = []
         for held in self._stash.take_lanes(room, suspects=1 - self._suspects):
             refused = self._intake.again(held, now)
-            if refused is None:
+            if refused is not None:
+                self._turns.settle(refused)
+            elif not self._gate.rates or (verdict := self._gate.lets(held)).go:
                 chosen.append(held)
             else:
-                self._turns.settle(refused)
+                self._turns.put_off(held, *self._gate.place(held, verdict))
+                self._may_be_work = True
         self._row.stash = len(self._stash)
         return chosen
 
@@ -306,7 +333,7 @@ class LaneOwner:
     def _rule(self, reserve: int) -> BeginRule | None:
         """Each has a lane, so all of known tasks are begun at once, whatever they cost."""
         kinds = self.settler.book.rule
-        if kinds is None or not self._capabilities.schedule or self._misjudged or self._suspects:
+        if kinds is None or not self._capabilities.schedule or self._misjudged or self._suspects or self._gate.rates:
             self._misjudged = False
             return None
         return BeginRule(kinds.early, kinds.exceptions, self._known, 0, reserve)
@@ -330,6 +357,10 @@ class LaneOwner:
                 self._misjudged = self._may_be_work = True
         self._row.stash = len(self._stash)
         return begun
+
+    def _resize(self, lanes: int) -> None:
+        """Run at most `lanes` calls at once; those that run more are let end."""
+        self._idle_lanes = max(0, self._board.lanes - lanes)
 
     def _know(self, task: str) -> None:
         if task not in self._known:
@@ -377,6 +408,7 @@ class LaneOwner:
                 continue
             calls.append(self._start_one(held, now, wall))
         self._crew.take(calls)
+        self._teller.flush()
 
     def _is_fresh(self) -> bool:
         """Whether what was begun may run. After a turn in which the store stood still the lease looks old, and the keeper's
@@ -395,7 +427,12 @@ class LaneOwner:
         note = held.note()
         serial = self._board.start(k, note, now)
         reach("slot.call.before")
-        self._intake.begun(held, wall)
+        self._intake.begun(held)
+        if self._tallies is not None and held.call.eta is not None:
+            self._tallies.started_late(held.call.task, wall - held.call.eta)
+        place = self._places.get(held.call.task)
+        if place is not None:
+            self._counter[place] += 1
         if is_suspect(held):
             self._suspects += 1
         if self._left is not None:
@@ -449,7 +486,7 @@ class LaneOwner:
             row.phase = Phase.IDLE
         if row.stop:
             return
-        wants_work = len(self._free) > self._stash.ready
+        wants_work = len(self._free) - self._idle_lanes > self._stash.ready
         self._asleep = True
         try:
             if self._ended:
@@ -478,6 +515,8 @@ class LaneOwner:
             waits.append(retry_in)
         if (due := self._stash.next_due()) is not None:
             waits.append(max(0.0, due - self._clock.wall()))
+        if held := self._turns.order.held:
+            waits.append(max(0.0, min(held.values()) - self._clock.monotonic()))
         return min(waits)
 
     def _leave(self) -> None:
@@ -523,16 +562,6 @@ class LaneOwner:
                 self._shared_results.store(late)
             except OperationalError as exc:  # the states say less; nothing of it will run
                 _logger.warning("REVOKED of %s calls of a cancelled workflow is not stored: %s", len(late), exc)
-
-    def _read_revokes(self) -> tuple[int, list[Revoke]]:
-        if self._coordination is None:
-            self._coordination = self._stores.open_coordination()
-        try:
-            return self._coordination.revokes()
-        except OperationalError:
-            self._coordination.close()
-            self._coordination = None
-            raise
 
     def _was_successful(self, task_id: str) -> bool:
         try:

@@ -42,10 +42,6 @@ class LaneStash(Stash):
         self._ready.extendleft(reversed(left))
         return found
 
-    @property
-    def ready(self) -> int:
-        return len(self._ready)
-
 
 def is_suspect(held: Held) -> bool:
     return held.delivery.deliveries >= SUSPECT_AFTER
@@ -62,6 +58,9 @@ class LaneTurns(Turns):
 
     def wait(self, timeout_s: float) -> None:
         """Wait for work, for the supervisor or for a call that ends."""
+        if not self.order.names:
+            self.pause(timeout_s)
+            return
         fds = self._fds if self._broker.capabilities.wait_fds else []
         self.patiently(lambda: self._broker.wait(self.order.names, timeout_s, fds))
         self.drain()

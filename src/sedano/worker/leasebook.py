@@ -27,7 +27,7 @@ class LeaseBook:
     """The leases on one server, the one at the place `server` where there are several. Used by several threads."""
 
     def __init__(self, table: SharedTable, server: int = 0) -> None:
-        self._table = table
+        self.table = table
         self.servers: frozenset[int] = frozenset({server})
         """Places of this server: more than one when several URLs have turned out to lead to the same store."""
         self._own: dict[str, Lease] = {}
@@ -53,7 +53,7 @@ class LeaseBook:
 
     def rows(self) -> list[Row]:
         """The rows of slots that work on this server, or did."""
-        return [row for row in self._table if row.server in self.servers]
+        return [row for row in self.table if row.server in self.servers]
 
     def kept(self) -> list[KeptLease]:
         """What is to be renewed now."""

@@ -138,9 +138,14 @@ def rejected(*, task_id: str, name: str, exc: BaseException | None, text: str) -
         _write(_trace, logging.WARNING, REJECTED, (context,), context, exc=exc)
 
 
-def discarded(*, task_id: str, name: str) -> None:
+def discarded(*, task_id: str, name: str, stamp: Mapping[str, Any] | None = None) -> None:
+    """`stamp` is the one for which it was revoked."""
     if _request.isEnabledFor(logging.INFO):
-        _write(_request, logging.INFO, DISCARDED, (one_line(name), one_line(task_id)), None, process=MAIN)
+        told, args = DISCARDED, [one_line(name), one_line(task_id)]
+        if stamp is not None:
+            told = f"{DISCARDED} (revoked by header: %s)"
+            args.append(one_line(str(stamp)))
+        _write(_request, logging.INFO, told, tuple(args), None, process=MAIN)
 
 
 def unknown(*, name: str, body: str, headers: Mapping[str, Any], delivery_info: Any) -> None:

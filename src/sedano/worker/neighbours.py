@@ -40,6 +40,10 @@ class Neighbours:
         self._moves = True
         self.rounds.wake()
 
+    def consume(self, queues: Collection[str]) -> None:
+        """The node consumes these queues from now on. From any thread."""
+        self._queues = list(queues)
+
     def _round(self) -> float:
         try:
             if self._moves:

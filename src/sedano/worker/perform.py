@@ -25,6 +25,7 @@ from sedano.worker.held import Held, request_of
 from sedano.worker.intake import Intake
 from sedano.worker.row import Row
 from sedano.worker.settle import Settler
+from sedano.worker.teller import Teller
 
 _logger = logging.getLogger("celery.worker.job")
 
@@ -89,6 +90,7 @@ class Performer:
         self._user_code = user_code
         self._store = store
         self._accept = settler.message_terms.accept
+        self.teller = intake.teller
         self._pid = os.getpid()
         self._held: Held
         self._request: Context
@@ -98,12 +100,16 @@ class Performer:
         """From the next call on, `user_code` is told when a task's own code runs."""
         self._user_code = user_code
 
-    def perform(self, held: Held) -> Settlement:
-        """Raises only what must stop the process: SystemExit and KeyboardInterrupt of the task's own."""
+    def perform(self, held: Held, *, at_once: bool = True) -> Settlement:
+        """`at_once`: who listens is to hear that it begins before it may take long.
+
+        Raises only what must stop the process: SystemExit and KeyboardInterrupt of the task's own."""
         body = self._body_of(held)
         if isinstance(body, Settlement):
             return body
         request = self._take_up(held, body)
+        if self.teller is not None and self.teller.on and held.terms.tells:
+            self.teller.started(held.call.id, at_once=at_once)
         if held.terms.track_started:
             self._store_started(held, request)
         return self._end(held, request, self._run(held, request, body))
@@ -127,6 +133,8 @@ class Performer:
     def _end(self, held: Held, request: Context, attempt: Attempt) -> Settlement:
         settlement = self._settlement or self._internal_error(held, request, attempt)
         self._say(held, request, attempt)
+        if self.teller is not None and self.teller.on and held.terms.tells:
+            tell_attempt(self.teller, held, attempt)
         self._settlement = None
         del self._held, self._request  # a slot that waits for work does not keep the arguments of the call before
         return settlement
@@ -204,6 +212,22 @@ class Performer:
             task_id=held.call.id, name=held.name, hostname=self._node, exc=attempt.exc, text=saferepr(attempt.exc),
             traceback=attempt.traceback, args=args, kwargs=kwargs, expected=isinstance(attempt.exc, held.terms.throws),
         )  # fmt: skip
+
+
+def tell_attempt(teller: Teller, held: Held, attempt: Attempt) -> None:
+    """Tell how it ended; of a call that was ignored nobody hears, as in Celery."""
+    task_id, outcome, exc = held.call.id, attempt.outcome, attempt.exc
+    if outcome is Outcome.SUCCESS:
+        teller.succeeded(task_id, saferepr(attempt.value, held.terms.repr_length), attempt.runtime_s)
+    elif outcome is Outcome.FAILURE:
+        teller.failed(task_id, saferepr(exc, None), attempt.traceback)
+    elif outcome is Outcome.RETRY:
+        teller.retried(task_id, saferepr(getattr(exc, "exc", None), None), attempt.traceback)  # "None" without one
+    elif outcome is Outcome.REJECTED:
+        if not attempt.requeue:  # as Celery: a monitor would show it as running for ever
+            teller.failed(task_id, saferepr(exc, None), attempt.traceback)
+        if attempt.requeue or not held.terms.early:
+            teller.rejected(task_id, requeue=attempt.requeue)
 
 
 def _arguments(held: Held, request: Context) -> tuple[str, str]:

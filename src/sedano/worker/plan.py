@@ -12,11 +12,13 @@ from sedano.app.amqp import specs_of
 from sedano.contracts import QueueSpec
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import mlevel, redact_url
+from sedano.rules.rates import read_rate
 from sedano.rules.retry import reconnect_intervals
 from sedano.rules.scaling import KEEPALIVE_S
 from sedano.settings import OPTIONS
 from sedano.worker import cpus
 from sedano.worker.context import SlotOptions
+from sedano.worker.herald import HEARTBEAT_S
 from sedano.worker.logs import LogPlan
 from sedano.worker.nodenames import node_format, node_name
 from sedano.worker.pools import PATCHES, pool_name
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 FOR_EVER_S = 100 * 365 * 86400.0
 NO_LIMIT = 1 << 62  # bytes
+SPARE = 32  # so much may a node grow at least while it is up: rows of the table that take no memory until they are used
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class WorkerOptions:
 
     `app_name` is the word after `-A`, by which another process can find the app. `queues` None means all of `task_queues`.
     `user_options` are those that the app has added to the command (`app.user_options["worker"]`), for hooks.
-    The last group is accepted as in Celery; `without_gossip` and `without_mingle` mean what is never done here.
+    The last group is accepted as in Celery.
     """
 
     hostname: str | None = None
@@ -79,6 +82,7 @@ class WorkerOptions:
             "worker_disable_prefetch": self.disable_prefetch,
             "worker_concurrency": self.concurrency,
             "worker_pool": self.pool,
+            "worker_send_task_events": self.task_events,
         }
         changes.update({name: value for name, value in named.items() if value is not None})
         return changes
@@ -87,23 +91,31 @@ class WorkerOptions:
 @dataclass(frozen=True, slots=True)
 class NodePlan:
     """One node. Times are seconds; `url` and `results_url` are redacted. `lanes` is how many calls one process runs at once, 0
-    where each process (or this one) runs one."""
+    where each process (or this one) runs one; `most` how many the node may be told to run at once while it is up. `rates` are
+    the limits of tasks, in calls a second, at its start."""
 
     node: str
     pool: str
     concurrency: int
     lanes: int
+    most: int
     spawns: bool  # each pool process is a new interpreter
     scaling: tuple[int, int, float] | None  # most and fewest processes, how long (s) one without work stays; None: fixed
     slot: SlotOptions
+    rates: Mapping[str, float]
     specs: tuple[QueueSpec, ...]
     log: LogPlan
     url: str
     results_url: str | None
     pidfile: str | None
+    http: str | None  # where the port for probes and metrics listens; None: there is none
     drain_s: float | None
     alive_s: float
     remote_control: bool
+    events: bool  # told from the start
+    heartbeat_s: float | None
+    gossips: bool  # hears the worker events of others
+    mingles: bool  # asks the others at its start what was revoked
     hand_back: bool
     connect_patience_s: float | None  # how long to try to reach the broker, None for ever
     connect_at_start: bool  # whether to try again at all before the first connection stands
@@ -122,28 +134,37 @@ def plan_node(app: Celery, options: WorkerOptions, node: str | None = None) -> N
     again, at_start = read("broker_connection_retry"), read("broker_connection_retry_on_startup")
     pidfile = options.pidfile or read("worker_pidfile")
     limits = read_autoscale(options.autoscale)
+    http = read("worker_http")
     if pool == "solo":
         concurrency = 1
     elif limits is not None:
         concurrency = limits[0]
     else:
         concurrency = resolve_concurrency(read("worker_concurrency"), processes=pool == "processes")
+    lanes = 0 if pool in ("solo", "processes") else concurrency
     return NodePlan(
         node=node,
         pool=pool,
         concurrency=concurrency,
-        lanes=0 if pool in ("solo", "processes") else concurrency,
+        lanes=lanes,
+        most=_most(pool, concurrency),
         scaling=(*limits, _keepalive_s()) if limits is not None and pool == "processes" else None,
         spawns=pool in PATCHES or read("worker_pool_start_method") == "spawn",
-        slot=_slot_options(app, tuple(consumed), pool),
+        slot=_slot_options(app, tuple(consumed), pool, lanes),
+        rates=task_rates(app),
         specs=tuple(spec for queue in consumed.values() for spec in specs_of(queue)),
         log=log_plan(app, options, node),
         url=redact_url(stores.broker_url),
         results_url=redact_url(stores.results_url) if stores.results_url else None,
         pidfile=node_format(pidfile, node) if pidfile else None,
+        http=node_format(http, node) if http else None,
         drain_s=read("worker_drain_timeout"),
         alive_s=_number(app.conf, "worker_proc_alive_timeout"),
         remote_control=read("worker_enable_remote_control"),
+        events=bool(read("worker_send_task_events")),
+        heartbeat_s=None if options.without_heartbeat else options.heartbeat_interval or HEARTBEAT_S,
+        gossips=stores.speaks_celery and not options.without_gossip,
+        mingles=stores.speaks_celery and not options.without_mingle,
         hand_back=stores.speaks_celery,
         connect_patience_s=_patience_s(read("broker_connection_max_retries")),
         connect_at_start=again if at_start is None else at_start,
@@ -212,7 +233,29 @@ def resolve_concurrency(wanted: int | str | None, *, processes: bool = True) -> 
     return number
 
 
-def _slot_options(app: Celery, queues: tuple[str, ...], pool: str) -> SlotOptions:
+def _most(pool: str, concurrency: int) -> int:
+    """Each process costs two file numbers, used or not; lanes cost nothing; a class of the user's own knows one number only."""
+    if pool == "solo" or ":" in pool:
+        return concurrency
+    return concurrency + (SPARE if pool == "processes" else max(concurrency, SPARE))
+
+
+def task_rates(app: Celery) -> dict[str, float]:
+    """Calls a second by task, of those that have a limit. Raises ImproperlyConfigured."""
+    if app.conf.typed("worker_disable_rate_limits"):
+        return {}
+    rates: dict[str, float] = {}
+    for name, task in app.tasks.items():
+        try:
+            per_s = read_rate(task.rate_limit)
+        except ValueError as exc:
+            raise ImproperlyConfigured(f"task {name}: {exc}") from exc
+        if per_s:
+            rates[name] = per_s
+    return rates
+
+
+def _slot_options(app: Celery, queues: tuple[str, ...], pool: str, lanes: int) -> SlotOptions:
     read = app.conf.typed
     plain = SlotOptions(queues)
     transport = read("broker_transport_options")
@@ -230,6 +273,8 @@ def _slot_options(app: Celery, queues: tuple[str, ...], pool: str) -> SlotOption
         unknown_timeout_s=_number(app.conf, "task_unknown_timeout"),
         dead_keep_s=FOR_EVER_S if keep_s is None else keep_s,
         dead_max_bytes=NO_LIMIT if keep_bytes is None else keep_bytes,
+        cluster_rates=read("task_rate_limit_scope") == "cluster",
+        lanes=lanes,
     )
 
 

@@ -13,6 +13,7 @@ Hooks of the user's tasks run here (`on_failure` of a lost call); the keeper, wh
 from __future__ import annotations
 
 import logging
+import signal
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,8 +38,9 @@ from sedano.worker.link import StoreLink
 from sedano.worker.reconnect import LONGEST_S
 from sedano.worker.rounds import Rounds
 from sedano.worker.settle import Settler
-from sedano.worker.slotdeath import Verdicts, judge_slot, judge_stranger
+from sedano.worker.slotdeath import Verdicts, judge_slot, judge_stranger, tells
 from sedano.worker.table import RowView
+from sedano.worker.teller import Teller
 
 _logger = logging.getLogger("celery.worker")
 _AT_ONCE = 200  # deliveries of one take-over
@@ -48,12 +50,13 @@ _SETTLE_AT_ONCE = 50
 @dataclass(frozen=True, slots=True)
 class SlotDeath:
     """How a slot of this node died: its row at that moment, a text for people ("signal 9 (SIGKILL)"), and what more is known
-    of it, to be written behind that."""
+    of it, to be written behind that. `signum` is the signal that ended it."""
 
     view: RowView
     how: str
     cold: bool = False
     more: str = ""
+    signum: signal.Signals | None = None
 
 
 @dataclass(slots=True)
@@ -75,7 +78,10 @@ class _GiveBack:
 class Reaper:
     """`start`, then tell it of deaths (`bury`) and of calls to give back (`give_back`) from any thread."""
 
-    def __init__(self, link: StoreLink, book: LeaseBook, settler: Settler, node: str, lease_s: float) -> None:
+    def __init__(
+        self, link: StoreLink, book: LeaseBook, settler: Settler, node: str, lease_s: float, teller: Teller | None = None
+    ) -> None:
+        self._teller = teller
         self._link, self._book, self._settler, self._node, self._lease_s = link, book, settler, node, lease_s
         self._estates: deque[_Estate] = deque()
         self._returns: deque[_GiveBack] = deque()
@@ -276,23 +282,43 @@ class Reaper:
     def _judge(self, estate: _Estate, deliveries: list[Delivery]) -> Verdicts:
         death = estate.death
         if death is None:
-            return judge_stranger(deliveries, self._settler, detail=f"Worker exited prematurely: {estate.owners[0]} is gone.")
+            detail = f"Worker exited prematurely: {estate.owners[0]} is gone."
+            verdicts = judge_stranger(deliveries, self._settler, detail=detail)
+            self._tell(verdicts, None)
+            return verdicts
         detail = f"Worker exited prematurely: {death.how}{death.more}."
         verdicts = judge_slot(death.view, deliveries, self._settler, detail=detail, cold=death.cold)
         for _ in verdicts.lost:
             lines.handler_error(WorkerLostError(detail))
         for delivery in verdicts.terminated:
             lines.handler_error(Terminated(death.how))
-            self._tell_terminated(delivery)
+            self._tell_terminated(delivery, death.signum)
+        self._tell(verdicts, death.signum)
         return verdicts
 
-    def _tell_terminated(self, delivery: Delivery) -> None:
+    def _tell(self, verdicts: Verdicts, signum: signal.Signals | None) -> None:
+        """Events for who listens."""
+        teller = self._teller
+        if teller is None:
+            return
+        teller.look()
+        if not teller.on:
+            return
+        for task_id, text in verdicts.failed:
+            teller.failed(task_id, text, text)  # what was ended has no traceback
+        for delivery in verdicts.terminated:
+            if delivery.message is not None and tells(delivery, self._settler):
+                number = None if signum is None else int(signum)
+                teller.revoked(str(delivery.message.headers.get("id")), terminated=True, signum=number, expired=False)
+        teller.flush()
+
+    def _tell_terminated(self, delivery: Delivery, signum: signal.Signals | None) -> None:
         if not signals.task_revoked.receivers or delivery.message is None:
             return
         terms = self._settler.book.find(str(delivery.message.headers.get("task")))
         if terms is not None:
             request = request_of(read(delivery.message), delivery, self._node, None)
-            signals.task_revoked.send(terms.task, request=request, terminated=True, signum=None, expired=False)
+            signals.task_revoked.send(terms.task, request=request, terminated=True, signum=signum, expired=False)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

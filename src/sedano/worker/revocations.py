@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sedano.contracts import Revoke, cancelled_ids
+from sedano.contracts.coordination import revoked_stamps
 from sedano.exceptions import OperationalError
 
 _logger = logging.getLogger("celery.worker.state")
@@ -20,13 +21,14 @@ class Revocations:
     until the next reading, which harms nobody: an id is never used twice.
     """
 
-    __slots__ = ("_read", "cancelled", "ids", "revision")
+    __slots__ = ("_read", "cancelled", "ids", "revision", "stamps")
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self.revision = 0
         self.ids: frozenset[str] = frozenset()
         self.cancelled: frozenset[str] = frozenset()  # workflows
+        self.stamps: Mapping[str, frozenset[str]] = {}
 
     def follow(self, revision: int) -> bool:
         """Read the set if `revision` is not the one known; tells whether it changed.
@@ -46,4 +48,5 @@ class Revocations:
                 return False
         self.ids = frozenset(order.task_id for order in orders)
         self.cancelled = cancelled_ids(self.ids)
+        self.stamps = revoked_stamps(self.ids)
         return True

@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 import msgspec
 
 from sedano.contracts import Outcome
+from sedano.worker.bytelock import lock_byte, lock_byte_within, unlock_byte
 from sedano.worker.rowfields import FlagField, FloatField, IntField
 from sedano.worker.rowview import CallNote, CallStatus, Cause, Phase, RowView
 
@@ -36,35 +37,6 @@ _IS_ORDERED = sys.platform == "win32" or os.uname().machine in ("x86_64", "amd64
 
 _notes_encoder = msgspec.msgpack.Encoder()
 _notes_decoder = msgspec.msgpack.Decoder(tuple[CallNote, ...])
-
-
-if sys.platform == "win32":  # one process only: the thread lock is enough
-
-    def _lock_byte(fd: int, at: int) -> None: ...
-    def _unlock_byte(fd: int, at: int) -> None: ...
-    def _lock_byte_within(fd: int, at: int, patience_s: float) -> bool:  # noqa: ARG001
-        return True
-
-else:
-    from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
-
-    def _lock_byte(fd: int, at: int) -> None:
-        lockf(fd, LOCK_EX, 1, at)
-
-    def _unlock_byte(fd: int, at: int) -> None:
-        lockf(fd, LOCK_UN, 1, at)
-
-    def _lock_byte_within(fd: int, at: int, patience_s: float) -> bool:
-        deadline = time.monotonic() + patience_s
-        while True:
-            try:
-                lockf(fd, LOCK_EX | LOCK_NB, 1, at)
-            except OSError:
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.001)
-            else:
-                return True
 
 
 class Row:
@@ -361,12 +333,12 @@ class Row:
         with self._thread_lock:
             try:
                 if patience_s is None:
-                    _lock_byte(self._fd, self._lock_at)
+                    lock_byte(self._fd, self._lock_at)
                     yield True
                 else:
-                    yield _lock_byte_within(self._fd, self._lock_at, patience_s)
+                    yield lock_byte_within(self._fd, self._lock_at, patience_s)
             finally:
-                _unlock_byte(self._fd, self._lock_at)
+                unlock_byte(self._fd, self._lock_at)
 
     def release_memory(self) -> None:
         """Let go of the memory; the row cannot be used any more."""

@@ -63,6 +63,10 @@ class Scout:
         """How many times in a row all other servers were asked and none answered."""
         self.rounds = Rounds("sedano-scout", self._round, lambda: None)
 
+    def consume(self, specs: Sequence[QueueSpec]) -> None:
+        """The node consumes these queues from now on. From any thread."""
+        self._specs, self._queues = specs, [spec.name for spec in specs]
+
     def search(self) -> None:
         """The node's server is away: find another one. From any thread; once is enough, and more does no harm."""
         if not self._searching:

@@ -62,6 +62,7 @@ class Settler:
     """Builds settlements for one node. Cheap to make; one per process. Not bound to a thread."""
 
     def __init__(self, app: Celery, node: str, options: SlotOptions) -> None:
+        self.app = app
         self.book = TermsBook(app)
         self.message_terms: MessageTerms = message_terms(app)
         how = result_terms(app.conf, stored=app.stores.results_url is not None)

@@ -18,11 +18,9 @@ from collections.abc import Sequence
 from sedano.contracts import (
     Begin,
     BeginRule,
-    Coordination,
     Delay,
     Delivery,
     Outcome,
-    Revoke,
     Settlement,
     Standing,
     TurnReply,
@@ -35,9 +33,12 @@ from sedano.log import redact_url
 from sedano.protocol.results import decode_meta
 from sedano.rules.lease import may_begin
 from sedano.rules.window import MAX_STASH, MAX_WINDOW, RunTimes, stash_target
+from sedano.worker.agreed import Agreed
 from sedano.worker.brisk import brisk
 from sedano.worker.cancelled import heard, told_too_late
 from sedano.worker.context import SlotContext
+from sedano.worker.following import Following
+from sedano.worker.gate import Gate
 from sedano.worker.held import Held
 from sedano.worker.intake import Intake
 from sedano.worker.memory import MemoryLimit
@@ -49,6 +50,7 @@ from sedano.worker.rowview import Phase
 from sedano.worker.separate import SeparateResults
 from sedano.worker.settle import Settler
 from sedano.worker.stash import Stash
+from sedano.worker.teller import Teller, send_to
 from sedano.worker.turns import GivenUp, LeaseGone, Turns
 
 _logger = logging.getLogger("celery.worker.consumer.consumer")
@@ -90,6 +92,8 @@ class Slot:
         self._clock = options.clock
         self._row: Row = ctx.table.row(ctx.index)
         self._row.server = ctx.table.server
+        tallies = ctx.table.tallies[ctx.index]
+        self._tallies = tallies if tallies.is_on else None
         self._stores = brisk(app.stores.at(self._row.server), options.lease_s, self._hear)
         self._broker = self._stores.open_broker()
         self._capabilities = self._broker.capabilities
@@ -102,10 +106,17 @@ class Slot:
             ctx, self._broker, self._settler, self._stash, redact_url(self._stores.broker_url),
             app.conf.typed("broker_connection_max_retries") or None,
         )  # fmt: skip
-        self._intake = Intake(self._settler, ctx.node, options, self._was_successful)
+        self._agreed = Agreed(self._stores.open_coordination)
+        self._gate = Gate(
+            ctx.table.buckets, self._stash, options.clock, schedule=self._capabilities.schedule,
+            throttle=self._agreed.throttle if options.cluster_rates else None,
+        )  # fmt: skip
+        self._following = Following(ctx.table.orders, self._turns, self._stash, self._settler.book, self._gate)
+        self._counter, self._places = ctx.table.counts.counter(ctx.index)
+        self._teller = Teller(ctx.table, ctx.node, None if ctx.tell_fd is None else send_to(ctx.tell_fd), options.clock)
+        self._intake = Intake(self._settler, ctx.node, options, self._was_successful, self._teller, ctx.table.announced)
         self._performer = Performer(self._settler, self._intake, ctx.node, user_code, self._results.store)
-        self._coordination: Coordination | None = None
-        self._revocations = Revocations(self._read_revokes)
+        self._revocations = Revocations(self._agreed.revokes)
         self._mean_s: float | None = None
         self._appetite = 1
         self._left = options.max_tasks
@@ -136,10 +147,10 @@ class Slot:
         return 0
 
     def close(self) -> None:
+        self._teller.flush()
         self._broker.close()
         self._results.close()
-        if self._coordination is not None:
-            self._coordination.close()
+        self._agreed.close()
 
     def _register(self) -> None:
         while True:
@@ -153,8 +164,11 @@ class Slot:
     def _step(self) -> None:
         if not self._may_begin():
             return
+        self._following.look()
+        if self._turns.order.held:
+            self._turns.order.let_go(self._clock.monotonic())
         window = self._choose()
-        rule = self._rule() if not window and self._capabilities.schedule else None
+        rule = self._rule() if not window and self._begins_new else None
         reply = self._turn(window, self._hunger(window, rule), rule)
         if len(reply.begun) < len(window):
             begun = set(reply.begun)
@@ -185,6 +199,7 @@ class Slot:
     def _turn(self, window: Sequence[Held], reserve: int, begin_new: BeginRule | None = None) -> TurnReply:
         turns = self._turns
         begin = [Begin(held.tag, held.terms.early) for held in window]
+        self._teller.look()
         reply = turns.take(begin, reserve, begin_new)
         if reply.reserved:
             turns.order.gave(delivery.queue for delivery in reply.reserved)
@@ -192,7 +207,7 @@ class Slot:
             turns.heed_pauses(reply, begin)
         is_news = reply.revision != self._revocations.revision and self._revocations.follow(reply.revision)
         if is_news:
-            self._intake.revoked = self._revocations.ids
+            self._intake.revoked, self._intake.stamps = self._revocations.ids, self._revocations.stamps
             self._settler.cancelled = self._revocations.cancelled
         if not self._capabilities.shared_results:
             self._store_results()
@@ -239,17 +254,26 @@ class Slot:
             if held is not None:
                 self._stash.add(held)
         window: list[Held] = []
+        rates = self._gate.rates
         while not window:
             taken = self._stash.take_window(self._most())
             if not taken:
                 break
             for held in taken:
                 refused = self._intake.again(held, now)
-                if refused is None:
+                if refused is not None:
+                    self._turns.settle(refused)
+                elif not rates or (verdict := self._gate.lets(held)).go:
                     window.append(held)
                 else:
-                    self._turns.settle(refused)
+                    self._turns.put_off(held, *self._gate.place(held, verdict))
         return window
+
+    @property
+    def _begins_new(self) -> bool:
+        """Whether the store may begin calls in the step that reserves them: not while rate limits hold, which it does not
+        know."""
+        return self._capabilities.schedule and not self._gate.rates and self._settler.book.rule is not None
 
     def _rule(self) -> BeginRule | None:
         """With empty hands the next window is begun in the step that reserves it: one round trip less until it runs, and a
@@ -285,7 +309,7 @@ class Slot:
         it is short: what waits behind it could run elsewhere.
         """
         options = self._options
-        if window and self._settler.book.rule is not None and self._capabilities.schedule:
+        if window and self._begins_new:
             return 0
         if window:
             predicted = self._times.predict(window[0].call.task)
@@ -298,7 +322,7 @@ class Slot:
             target = min(target, max(options.prefetch_cap, 1) - len(window))
         if self._left is not None:
             target = min(target, self._left - len(window))
-        return max(0, target - len(self._stash))
+        return max(0, target - self._stash.ready)
 
     def _accept(self, reply: TurnReply) -> list[Held]:
         """Sort what was reserved; returns what is begun already and is to run."""
@@ -390,8 +414,13 @@ class Slot:
         if settlement is not None:
             self._turns.settle(settlement)
             return self._keep(k, settlement)
-        self._intake.begun(held, now)
-        settlement = self._performer.perform(held)
+        self._intake.begun(held)
+        if self._tallies is not None and held.call.eta is not None:
+            self._tallies.started_late(held.call.task, now - held.call.eta)
+        place = self._places.get(held.call.task)
+        if place is not None:
+            self._counter[place] += 1
+        settlement = self._performer.perform(held, at_once=self._times.predict(held.call.task) is None)
         reach("slot.call.after")
         self._turns.settle(settlement)
         kept = self._keep(k, settlement)
@@ -416,7 +445,10 @@ class Slot:
                 self._turns.notify()
 
     def _count(self, held: Held, outcome: Outcome, seconds: float) -> None:
-        self._times.observe(held.call.task, seconds)
+        task = held.call.task
+        self._times.observe(task, seconds)
+        if self._tallies is not None:
+            self._tallies.count(task, outcome, seconds)
         mean = self._mean_s
         self._mean_s = seconds if mean is None else mean + SMOOTHING * (seconds - mean)
         self._row.count(outcome)
@@ -438,6 +470,8 @@ class Slot:
             waits.append(retry_in)
         if (due := self._stash.next_due()) is not None:
             waits.append(max(0.0, due - self._clock.wall()))
+        if held := self._turns.order.held:
+            waits.append(max(0.0, min(held.values()) - self._clock.monotonic()))
         self._turns.wait(min(waits))
 
     def _leave(self) -> None:
@@ -463,16 +497,6 @@ class Slot:
                 self._results.store(late)
             except OperationalError as exc:  # the states say less; nothing of it will run
                 _logger.warning("REVOKED of %s calls of a cancelled workflow is not stored: %s", len(late), exc)
-
-    def _read_revokes(self) -> tuple[int, list[Revoke]]:
-        if self._coordination is None:
-            self._coordination = self._stores.open_coordination()
-        try:
-            return self._coordination.revokes()
-        except OperationalError:
-            self._coordination.close()
-            self._coordination = None
-            raise
 
     def _was_successful(self, task_id: str) -> bool:
         try:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sedano.contracts import Delivery, Settlement, Standing, decode_settlement
+from sedano.exceptions import TimeLimitExceeded, WorkerLostError
 from sedano.rules.loss import LossVerdict
 from sedano.worker.settle import Settler
 from sedano.worker.table import CallStatus, Cause, RowView
@@ -27,13 +28,14 @@ from sedano.worker.table import CallStatus, Cause, RowView
 @dataclass(slots=True)
 class Verdicts:
     """What to do with taken-over deliveries. `lost` are those of the settlements that had no outcome of their own, with the
-    verdict, for the log."""
+    verdict, for the log; `failed` are (task id, exception as text) of calls that were ended, for who listens."""
 
     settle: list[Settlement] = field(default_factory=list)
     unbegin: list[str] = field(default_factory=list)
     release: list[str] = field(default_factory=list)
     lost: list[tuple[Delivery, LossVerdict]] = field(default_factory=list)
     terminated: list[Delivery] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
 
 
 def judge_slot(view: RowView, deliveries: Sequence[Delivery], settler: Settler, *, detail: str, cold: bool) -> Verdicts:
@@ -74,6 +76,7 @@ def judge_started(
     """Judge a call that was running and was ended because of `cause`."""
     if cause is Cause.HARD_LIMIT:
         verdicts.settle.append(settler.hard_limit(delivery, hard_s or 0.0))
+        _note_failure(verdicts, delivery, settler, TimeLimitExceeded(hard_s))
     elif cause is Cause.TERMINATED:
         verdicts.settle.append(settler.terminated(delivery))
         verdicts.terminated.append(delivery)
@@ -93,4 +96,17 @@ def _judge_loss(verdicts: Verdicts, delivery: Delivery, settler: Settler, starte
         verdicts.settle.append(settler.lost(delivery, detail))
     else:
         raise AssertionError(f"a begun delivery that may have started cannot be judged {verdict}")
+    if verdict is not LossVerdict.REDELIVER:
+        _note_failure(verdicts, delivery, settler, WorkerLostError(detail))
     verdicts.lost.append((delivery, verdict))
+
+
+def _note_failure(verdicts: Verdicts, delivery: Delivery, settler: Settler, exc: Exception) -> None:
+    if tells(delivery, settler):
+        verdicts.failed.append((verdicts.settle[-1].task_id, repr(exc)))
+
+
+def tells(delivery: Delivery, settler: Settler) -> bool:
+    """Whether who follows events is to hear of this call."""
+    terms = None if delivery.message is None else settler.book.find(str(delivery.message.headers.get("task")))
+    return terms is None or terms.tells

@@ -48,6 +48,7 @@ class SlotMaker:
     `prepare_logs(ordinal)` gives a slot its own log file where the name of the file asks for that. `alive_s` is
     `worker_proc_alive_timeout`: hooks that take longer are named in the log. `pool` None makes processes with one slot each;
     else its name, or `module:Class`, says what runs many calls in one process.
+    `tell_fd` is where slots tell of their calls.
     """
 
     app: Celery
@@ -57,6 +58,7 @@ class SlotMaker:
     prepare_logs: Callable[[int], None]
     alive_s: float = 4.0
     pool: str | None = None
+    tell_fd: int | None = None
 
     def name_of(self, ordinal: int) -> str:
         """What log lines call the process made as number `ordinal`, as in Celery."""
@@ -82,6 +84,7 @@ class SlotMaker:
             options=self.options,
             wake_fd=ends.wake[index],
             notify_fd=ends.notify,
+            tell_fd=self.tell_fd,
         )
         status = EX_SOFTWARE
         try:

@@ -28,8 +28,18 @@ class Stash:
     def add(self, held: Held) -> None:
         self._ready.append(held)
 
+    @property
+    def ready(self) -> int:
+        """How many may be begun now."""
+        return len(self._ready)
+
+    def hasten(self) -> None:
+        """Look again at all that waits for its time."""
+        self._later = [(0.0, count, delivery) for _, count, delivery in self._later]
+        heapq.heapify(self._later)
+
     def add_later(self, due: float, delivery: Delivery) -> None:
-        """Keep what is not due, for a store that has no schedule."""
+        """Keep what is not to be begun before `due`: its rate limit, or a store that has no schedule."""
         heapq.heappush(self._later, (due, next(self._count), delivery))
 
     def due(self, now: float) -> list[Delivery]:
@@ -63,6 +73,9 @@ class Stash:
     def tags(self) -> list[str]:
         return [held.tag for held in self._ready] + [delivery.tag for _, _, delivery in self._later]
 
+    def deliveries(self) -> list[Delivery]:
+        return [held.delivery for held in self._ready] + [delivery for _, _, delivery in self._later]
+
     def take_out(self, queues: Collection[str]) -> list[str]:
         """Take out what came from `queues`; their tags."""
         gone = [held.tag for held in self._ready if held.delivery.queue in queues]
@@ -82,13 +95,31 @@ class QueueOrder:
     """The order in which a turn looks at the queues: Celery's `queue_order_strategy`.
 
     `round_robin` moves a queue that gave something behind the others; `priority` keeps the order given; `sorted` sorts.
+    `held` are queues that are left alone until some time (monotonic): the front of each is a call that comes far too early.
     """
 
     def __init__(self, queues: Sequence[str], strategy: str) -> None:
-        self.names: tuple[str, ...] = tuple(sorted(queues)) if strategy == "sorted" else tuple(queues)
+        self._all: tuple[str, ...] = tuple(sorted(queues)) if strategy == "sorted" else tuple(queues)
+        self.names = self._all
+        self.held: dict[str, float] = {}
         self._rotates = strategy == "round_robin" and len(queues) > 1
+
+    def hold(self, queue: str, until: float) -> None:
+        self.held[queue] = until
+        self.names = tuple(name for name in self._all if name not in self.held)
+
+    def let_go(self, now: float) -> None:
+        """Look again at those that were held until `now`."""
+        self.held = {queue: until for queue, until in self.held.items() if until > now}
+        self.names = tuple(name for name in self._all if name not in self.held)
+
+    def let_all_go(self) -> None:
+        """Look at all again: other limits hold now."""
+        self.held = {}
+        self.names = self._all
 
     def gave(self, queues: Iterable[str]) -> None:
         if self._rotates:
             used = dict.fromkeys(queues)
-            self.names = (*(name for name in self.names if name not in used), *used)
+            self._all = (*(name for name in self._all if name not in used), *used)
+            self.names = self._all if not self.held else tuple(name for name in self._all if name not in self.held)

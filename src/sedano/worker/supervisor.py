@@ -15,24 +15,26 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sedano import crashpoints
 from sedano.contracts import Lease, Revoke
 from sedano.rules.shutdown import Action, Event, Phase, step
 from sedano.worker.autoscale import Autoscale
-from sedano.worker.health import LOOK_EVERY_S, WEDGED_S, Health
+from sedano.worker.health import LOOK_EVERY_S, SILENT_S, WEDGED_S, Health, some_of
 from sedano.worker.keeper import BEATS_WHEN_IDLE
 from sedano.worker.lanewatch import LaneWatch
 from sedano.worker.lines import one_line
 from sedano.worker.mailbox import NodeMailbox
+from sedano.worker.notify import Notifier
 from sedano.worker.oom import OomKills, describe_loss
 from sedano.worker.plan import NodePlan
 from sedano.worker.pools.events import Pool, PoolBroken, SlotBorn, SlotDead
 from sedano.worker.pools.processes import describe_exit
+from sedano.worker.poolsize import PoolSize
 from sedano.worker.reaper import SlotDeath
 from sedano.worker.restart import Restarts
 from sedano.worker.scout import Scout
@@ -42,6 +44,7 @@ from sedano.worker.stopsignals import SignalPipe, signal_number, stop_events
 from sedano.worker.table import LEAVE, Cause, RowView, SharedTable
 from sedano.worker.table import Phase as SlotPhase
 from sedano.worker.timelimits import TICK_S, TableWatch
+from sedano.worker.vitals import Vitals
 
 _logger = logging.getLogger("celery.worker")
 _pool_logger = logging.getLogger("celery.worker.pool")
@@ -49,8 +52,11 @@ _control = logging.getLogger("celery.worker.control")
 
 _PROMPT_START_S, _LATE_START_TICK_S = 3.0, 0.25  # a node that waits for its broker looks less often whether it is ready
 MAILBOX_PATIENCE_S = 10.0  # who sees "ready" may send a command at once; a node without commands is better than none
+ANSWER_S = 2.0  # commands are answered within a second or two
 TERMINATE_GRACE_S = 1.0  # a task that sits in C code does not hear a signal handled by Python
 EX_OK, EX_FAILURE, EX_UNAVAILABLE = 0, 1, 69
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ class Supervisor:
         self._alive: set[int] = set()  # rows whose slot was ordered and has not died
         self._restarts = [Restarts(plan.alive_s) for _ in range(len(table))]
         self._executions: dict[int, float] = {}  # row index -> when a terminated slot that still lives is killed
+        self._wedged: set[int] = set()  # rows whose slot is killed because it asks for no work
         self._oom = OomKills()
         self._busy = False
         self.wants_restart = False  # SIGHUP: the owner is to start the program again
@@ -113,8 +120,12 @@ class Supervisor:
         self.servers: Servers
         self.scout: Scout | None = None  # None: there is one server only
         self.followers: list[Follower] = []  # threads besides that go along to another server
+        self.vitals = Vitals()
+        self.notifier: Notifier | None = None  # None: no service manager wants to know
         self.mailbox: NodeMailbox | None = None  # None: this node hears no commands
-        self.autoscale: Autoscale | None = None  # None: the pool keeps its size
+        self.autoscale: Autoscale | None = None  # None: the pool keeps its size, but for what an operator orders
+        self.size = PoolSize(table, plan.concurrency)
+        self._renewing: Callable[[], None] | None = None  # what comes when the last slot of a pool that is renewed is gone
         self._lanes = LaneWatch(table, pool) if table.boards else None
         self._watch = self._lanes or TableWatch(table, pool, self._give_back, long_s=plan.slot.long_s)
 
@@ -140,12 +151,94 @@ class Supervisor:
 
     def terminate(self, ids: Collection[str], signum: int) -> list[str]:
         """End the running calls among `ids`; the ids of those that were found running."""
-        answer: Future[list[str]] = Future()
-        self.post(lambda: answer.set_result(self._terminate(ids, signum)))
         try:
-            return answer.result(timeout=2.0)
+            return self.ask(lambda: self._terminate(ids, signum))
         except TimeoutError:
             return []
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """The answer to `question`, which the loop's thread gives. Raises what that raises, and TimeoutError when the loop does
+        not turn: then nobody is asked any more."""
+        answer: Future[T] = Future()
+
+        def give() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            try:
+                answer.set_result(question())
+            except Exception as exc:  # whoever asks hears of it
+                answer.set_exception(exc)
+
+        self.post(give)
+        try:
+            return answer.result(timeout=ANSWER_S)
+        except TimeoutError:
+            if answer.cancel():  # what was told to have failed must not happen later
+                raise
+            return answer.result(timeout=ANSWER_S)
+
+    def grow(self, count: int) -> None:
+        """Have `count` more slots. Raises ValueError when there is no room for them."""
+
+        def order() -> None:
+            if count > self.size.room:
+                raise ValueError(
+                    f"this node has room for {self.size.room} more processes: start it with a larger concurrency (-c)"
+                )
+            grown = self.size.grow(count, self._alive | self._orders.keys())
+            if self._renewing is None:  # else they come with the others
+                self._orders.update(dict.fromkeys(grown, time.monotonic()))
+
+        self.ask(order)
+
+    def shrink(self, count: int) -> None:
+        """Have `count` slots less, each as soon as its call is over. Raises ValueError when none would be left."""
+
+        def order() -> None:
+            if count >= self.size.wanted:
+                raise ValueError(f"of {self.size.wanted} processes at most {self.size.wanted - 1} can go")
+            gone = self.size.shrink(count, self._alive | self._orders.keys())
+            for index in gone:
+                if self._orders.pop(index, None) is not None:
+                    self.size.is_retired(index)
+            self._stop_slots(index for index in gone if index in self._alive)
+
+        self.ask(order)
+
+    def rescale(self, most: int | None, least: int | None) -> tuple[int, int]:
+        """Other bounds for a pool that scales itself; (most, least) that hold now. Raises ValueError."""
+
+        def order() -> tuple[int, int]:
+            if self.autoscale is None:
+                raise ValueError("Autoscale not enabled")
+            return self.autoscale.update(most, least)
+
+        return self.ask(order)
+
+    def restart_pool(self, renew: Callable[[], None] | None) -> None:
+        """Have every slot replaced as soon as its call is over. With `renew` all of them end first, it is called, and then
+        the new ones start."""
+
+        def order() -> None:
+            if self._phase is not Phase.RUNNING:
+                raise ValueError("this node is stopping")
+            if renew is not None:
+                self._renewing = renew
+                self._orders.clear()
+            self._stop_slots(self._alive)
+            if renew is not None and not self._alive:
+                self._renew()
+
+        self.ask(order)
+
+    def wake_slots(self) -> None:
+        """Make every slot look at the table."""
+
+        def wake() -> None:
+            for index in self._alive:
+                self._pool.wake(index)
+
+        self.post(wake)
 
     def follow_revokes(self, orders: Sequence[Revoke]) -> None:
         """Orders to end calls that the store holds."""
@@ -171,15 +264,51 @@ class Supervisor:
         self.post(lambda: self._move(place, why, is_same=is_same))
 
     @property
+    def slots(self) -> int:
+        """How many there are."""
+        return len(self._alive)
+
+    @property
     def is_ready(self) -> bool:
         """All slots work, and every connection that consumes was answered lately."""
-        return self._ready and self._connected and self._health.is_good and self._phase is Phase.RUNNING
+        return not self.unready()
+
+    def unready(self) -> str:
+        """Why this node takes no calls now, for people; "" when it does. As it is at this moment, not at the last look."""
+        now = time.monotonic()
+        if self._phase is not Phase.RUNNING:
+            return "it is stopping, and takes nothing more"
+        if not self._connected:
+            return f"it has no connection to {self.servers.current.url} yet"
+        if not self._ready:
+            return "it is starting: not all of its slots are up"
+        keeper = self.servers.current.keeper
+        silent = self._health.unanswered(now, self._table, keeper.renewed_at, is_away=self._away_since is not None)
+        if silent:
+            return f"the broker has not answered {some_of(silent)} for {SILENT_S:g} seconds"
+        waiting = [when for when in self._orders.copy().values() if when > now]
+        if waiting and not any(row.phase in (SlotPhase.IDLE, SlotPhase.BUSY) for row in self._table):
+            return f"all of its slots have died right after their start; the next one is started in {min(waiting) - now:.1f} s"
+        return ""
+
+    def lifeless(self) -> str:
+        """Why this node should be started again, for people; "" when it works, or waits for its broker. From any thread."""
+        if not self.vitals.loop_is_alive:
+            return f"the supervisor's loop has not turned for {time.monotonic() - self.vitals.turned_at:.0f} s"
+        keeper = self.servers.current.keeper
+        silent_s = time.monotonic() - max(keeper.renewed_at, self._began)
+        if self._away_since is None and silent_s > self._plan.slot.lease_s + SILENT_S and not self._stops_here():
+            return f"the keeper of the leases has neither renewed them for {silent_s:.0f} s nor said that the broker is away"
+        return ""
+
+    def _stops_here(self) -> bool:
+        return self._phase in (Phase.STOPPED, Phase.HARD)
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Run the node until it has stopped; the exit code. The pool must be started, keeper and reaper running."""
-        places = 1 if self._lanes is not None else len(self._table)  # a second process with lanes is for another server
+        places = 1 if self._lanes is not None else self._plan.concurrency  # a second process with lanes is for another server
         for index in range(places if self.autoscale is None else self.autoscale.at_start):
             self._orders[index] = 0.0
         with self._selector as selector:
@@ -188,7 +317,8 @@ class Supervisor:
                 selector.register(self._signals.fileno(), selectors.EVENT_READ, self._hear_signals)
             pool_fd = self._pool.fileno()
             selector.register(pool_fd, selectors.EVENT_READ, self._hear_pool)
-            while self._phase not in (Phase.STOPPED, Phase.HARD):
+            while not self._stops_here():
+                self.vitals.turned()
                 self._order_slots()
                 for key, _ in selector.select(self._wait_s()):
                     key.data()
@@ -206,6 +336,8 @@ class Supervisor:
         times = [*self._orders.values(), *self._executions.values()]
         if self._drain_until is not None:
             times.append(self._drain_until)
+        if self.notifier is not None:
+            times.append(self.notifier.due_at)
         if self._ready:
             times.append(self._look_at_health)
             if self.autoscale is not None:
@@ -226,6 +358,8 @@ class Supervisor:
         for index in [index for index, when in self._executions.items() if now >= when]:
             del self._executions[index]
             self._pool.signal(index, signal.SIGKILL)
+        if self.notifier is not None and now >= self.notifier.due_at:
+            self.notifier.look(now, self.unready(), is_alive=not self.lifeless())
         if self._drain_until is not None and now >= self._drain_until:
             self._drain_until = None
             self._stop(Event.TIMEOUT, "worker_drain_timeout")
@@ -267,17 +401,29 @@ class Supervisor:
         for index in [index for index, when in self._orders.items() if now >= when]:
             del self._orders[index]
             self._alive.add(index)
+            self.vitals.starts += 1
             self._restarts[index].born(now, self._table.row(index).window)
             self._pool.order(index)
 
     def _scale(self, autoscale: Autoscale, now: float) -> None:
-        if now < autoscale.look_at and not (self._busy and autoscale.is_resting):
+        if self._renewing is not None or (now < autoscale.look_at and not (self._busy and autoscale.is_resting)):
             return
         grown, gone = autoscale.look(now, self._alive | self._orders.keys())
         self._orders.update(dict.fromkeys(grown, now))
-        for index in gone:
+        self._stop_slots(gone)
+
+    def _stop_slots(self, indexes: Iterable[int]) -> None:
+        for index in indexes:
             self._table.row(index).stop = 1
             self._pool.wake(index)
+
+    def _renew(self) -> None:
+        renew, self._renewing = self._renewing, None
+        if renew is None or self._phase is not Phase.RUNNING:
+            return
+        renew()
+        places = self.size.wanted if self.autoscale is None else self.autoscale.at_start
+        self._orders.update(dict.fromkeys(range(1 if self._lanes is not None else places), 0.0))
 
     def _hear_pool(self) -> None:
         try:
@@ -308,14 +454,19 @@ class Supervisor:
 
     def _slot_dead(self, event: SlotDead) -> None:
         self._alive.discard(event.index)
-        self._executions.pop(event.index, None)
         row = self._table.row(event.index)
+        self._executions.pop(event.index, None)
+        self.vitals.died(event.exitcode, row.condemned, wedged=event.index in self._wedged)
+        self._wedged.discard(event.index)
         meant = row.condemned is not Cause.NONE or event.exitcode is None or event.index in self._leaving
         self._bury(event)
         self._leaving.discard(event.index)
-        retired = self.autoscale is not None and self.autoscale.is_retired(event.index)
+        retired = self.size.is_retired(event.index) or (self.autoscale is not None and self.autoscale.is_retired(event.index))
         is_followed = self._lanes is not None and bool(self._alive - self._leaving or self._orders)
-        if self._phase is Phase.RUNNING and not (retired or is_followed):
+        if self._renewing is not None:
+            if not self._alive:
+                self._renew()
+        elif self._phase is Phase.RUNNING and not (retired or is_followed):
             now = time.monotonic()
             restarts = self._restarts[event.index]
             wait_s = restarts.wait_s(now, event.exitcode, row.window, meant=meant)
@@ -340,7 +491,7 @@ class Supervisor:
         left_cleanly = event.exitcode == 0 and view.phase is SlotPhase.STOPPING and event.index not in self._leaving
         if not left_cleanly:
             self.servers.of(view.server).reaper.bury(
-                SlotDeath(view, how, cold=self._phase is Phase.COLD, more=self._more_of(event, view))
+                SlotDeath(view, how, self._phase is Phase.COLD, self._more_of(event, view), _signal_of(event.exitcode))
             )
         self._table.reset(event.index)
         if self._phase is Phase.COLD:
@@ -440,6 +591,8 @@ class Supervisor:
         self._ready = True
         crashpoints.reach("supervisor.ready")
         self._hooks.ready()
+        if self.notifier is not None:
+            self.notifier.due_at = 0.0
 
     def _check_health(self, now: float) -> None:
         change = self._health.look(now, self._table, self.servers.current.keeper.renewed_at)
@@ -451,6 +604,7 @@ class Supervisor:
             if index in self._alive and index not in self._executions:
                 _logger.error("Slot %d is alive and has not asked for work for %g s: it is replaced", index, WEDGED_S)
                 self._executions[index] = now
+                self._wedged.add(index)
 
     def _note_tries(self, tries: int) -> None:
         now = time.monotonic()
@@ -479,6 +633,8 @@ class Supervisor:
             self._hooks.say(taken.message)
         if taken.action in (Action.DRAIN, Action.CANCEL):
             self._hooks.shutting_down(name, "Warm" if taken.action is Action.DRAIN else "Cold", self._exitcode)
+        if self.notifier is not None and self._phase is Phase.RUNNING:
+            self.notifier.stopping(to_start_again=self.wants_restart)
         self._phase = taken.phase
         self._orders.clear()
         if taken.action is Action.DRAIN:
@@ -502,9 +658,7 @@ class Supervisor:
         self._tell_slots_to_stop()
 
     def _tell_slots_to_stop(self) -> None:
-        for index in self._alive:
-            self._table.row(index).stop = 1
-            self._pool.wake(index)
+        self._stop_slots(self._alive)
 
     def _cancel(self) -> None:
         self._drain_until = None
@@ -514,3 +668,10 @@ class Supervisor:
             if running is not None:
                 row.condemn(running[0], running[1], Cause.COLD_STOP)
             self._pool.signal(index, signal.SIGKILL)
+
+
+def _signal_of(exitcode: int | None) -> signal.Signals | None:
+    """The signal that ended a process."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-exitcode) if exitcode is not None and exitcode < 0 else None
+    return None

@@ -23,27 +23,34 @@ import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sedano.worker.announced import ANNOUNCED_BYTES, Announced
 from sedano.worker.board import LaneBoard, board_bytes
+from sedano.worker.buckets import BUCKETS_BYTES, Buckets
+from sedano.worker.counts import TaskCounts, counts_bytes
+from sedano.worker.orders import ORDERS_BYTES, OrderBook
 from sedano.worker.row import LEAVE, MAX_WINDOW, ROW_BYTES, Row
 from sedano.worker.rowview import CallNote, CallStatus, Cause, Phase, RowView
+from sedano.worker.tallies import TALLIES_BYTES, Tallies
 
 __all__ = ["LEAVE", "MAX_WINDOW", "ROW_BYTES", "CallNote", "CallStatus", "Cause", "Phase", "Row", "RowView", "SharedTable"]
 
 _NODE_BYTES = 4096
+_BUCKET_LOCKS_AT = 1 << 40  # far behind the end of the file: what is locked need not be there
 
 
 class SharedTable:
     """The rows of a node. `fd` keeps the memory and survives exec when it is passed on.
 
-    Where one process runs many calls, a board with `lanes` entries stands behind the rows for each of them.
+    Where one process runs many calls, a board with `lanes` entries stands behind the rows for each of them. Behind all that
+    each row has its `tallies`, for metrics.
     """
 
-    def __init__(self, fd: int, slots: int, lanes: int = 0) -> None:
+    def __init__(self, fd: int, slots: int, lanes: int = 0, tasks: Sequence[str] | None = None) -> None:
         self.fd, self.slots, self.lanes = fd, slots, lanes
-        self._memory = mmap.mmap(fd, _size(slots, lanes))
+        self._memory = mmap.mmap(fd, os.fstat(fd).st_size)
         self._view = memoryview(self._memory)
         self._rows: list[Row] = []
         for i in range(slots):
@@ -54,13 +61,26 @@ class SharedTable:
         self.boards = tuple(
             LaneBoard(self._view[behind + i * size : behind + (i + 1) * size], lanes) for i in range(slots if lanes else 0)
         )
-        self._node = self._view[:16].cast("q")  # 0: whether the supervisor watches; 1: the server
+        behind = _rows_bytes(slots, lanes)
+        self.tallies = tuple(
+            Tallies(self._view[behind + i * TALLIES_BYTES : behind + (i + 1) * TALLIES_BYTES]) for i in range(slots)
+        )
+        at = behind + slots * TALLIES_BYTES
+        self.orders = OrderBook(self._view[at : at + ORDERS_BYTES])
+        at += ORDERS_BYTES
+        self.buckets = Buckets(self._view[at : at + BUCKETS_BYTES], fd, _BUCKET_LOCKS_AT)
+        at += BUCKETS_BYTES
+        self.announced = Announced(self._view[at : at + ANNOUNCED_BYTES])
+        self.counts = TaskCounts(self._view[at + ANNOUNCED_BYTES :], slots, tasks)
+        # 0: whether the supervisor watches; 1: the server; 2: whether somebody wants to hear of what tasks do
+        # 3: the supervisor's process
+        self._node = self._view[:32].cast("q")
 
     @classmethod
-    def create(cls, slots: int, *, lanes: int = 0, path: str | None = None) -> SharedTable:
+    def create(cls, slots: int, *, lanes: int = 0, tasks: Sequence[str] = (), path: str | None = None) -> SharedTable:
         """New memory for `slots` rows and `lanes` lanes: of no file where the system has that, else of a file without a name.
 
-        `path` keeps it in a file of that name, for looking at it from outside.
+        Calls of `tasks` are counted. `path` keeps it in a file of that name, for looking at it from outside.
         """
         if path is not None:
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -70,8 +90,10 @@ class SharedTable:
             fd, name = tempfile.mkstemp(prefix="sedano-table-")
             with contextlib.suppress(OSError):
                 os.unlink(name)
-        os.ftruncate(fd, _size(slots, lanes))
-        return cls(fd, slots, lanes)
+        os.ftruncate(fd, _size(slots, lanes) + counts_bytes(slots, tasks))
+        table = cls(fd, slots, lanes, tasks)
+        table._node[3] = os.getpid()
+        return table
 
     @classmethod
     def attach(cls, fd: int, slots: int, lanes: int = 0) -> SharedTable:
@@ -107,6 +129,12 @@ class SharedTable:
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows)
 
+    def running(self) -> int:
+        """How many calls run now."""
+        if self.boards:
+            return sum(len(board.running()) for board in self.boards)
+        return sum(row.running() is not None for row in self._rows)
+
     @property
     def supervisor_watches(self) -> bool:
         """The supervisor is polling the table: a slot that becomes busy need not notify it.
@@ -128,12 +156,31 @@ class SharedTable:
     def server(self, place: int) -> None:
         self._node[1] = place
 
+    @property
+    def tells(self) -> bool:
+        """Somebody wants to hear what becomes of each call: events are on."""
+        return self._node[2] != 0
+
+    @tells.setter
+    def tells(self, tells: bool) -> None:
+        self._node[2] = 1 if tells else 0
+
+    @property
+    def supervisor_pid(self) -> int:
+        return self._node[3]
+
     def close(self) -> None:
         """Let go of the memory and the file; for tests and for the end of a supervisor."""
         for row in self._rows:
             row.release_memory()
         for board in self.boards:
             board.release_memory()
+        for tallies in self.tallies:
+            tallies.release_memory()
+        self.orders.release_memory()
+        self.buckets.release_memory()
+        self.announced.release_memory()
+        self.counts.release_memory()
         self._node.release()
         self._view.release()
         self._memory.close()
@@ -141,4 +188,10 @@ class SharedTable:
 
 
 def _size(slots: int, lanes: int) -> int:
-    return _NODE_BYTES + slots * ROW_BYTES + (slots * board_bytes(lanes) if lanes else 0)
+    """Without the counters of tasks, which stand at the end."""
+    return _rows_bytes(slots, lanes) + slots * TALLIES_BYTES + ORDERS_BYTES + BUCKETS_BYTES + ANNOUNCED_BYTES
+
+
+def _rows_bytes(slots: int, lanes: int) -> int:
+    size = slots * ROW_BYTES + (slots * board_bytes(lanes) if lanes else 0)
+    return _NODE_BYTES + (size + 4095) // 4096 * 4096

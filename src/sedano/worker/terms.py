@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class TaskTerms:
     throws: tuple[type[BaseException], ...]
     repr_length: int
     skip_successful: bool  # worker_deduplicate_successful_tasks applies
+    tells: bool = True  # send_events: whoever follows events hears of its calls
 
 
 MOST_EXCEPTIONS = 64
@@ -46,8 +47,15 @@ class TermsBook:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._known: dict[str, TaskTerms] = {}
+        self._limits: Mapping[str, tuple[float | None, float | None]] = {}
         self._rule: BeginRule | None = None
         self._ruled = 0
+
+    def limit(self, limits: Mapping[str, tuple[float | None, float | None]]) -> None:
+        """Time limits (soft, hard) that an operator has set; for these tasks they hold instead of the task's own."""
+        for name in {*limits, *self._limits}:
+            self._known.pop(name, None)
+        self._limits = limits
 
     @property
     def rule(self) -> BeginRule | None:
@@ -72,7 +80,11 @@ class TermsBook:
             task = self._app.tasks.get(name)
             if task is None:
                 return None
-            terms = self._known[name] = task_terms(task, self._app.conf)
+            terms = task_terms(task, self._app.conf)
+            if name in self._limits:
+                soft_s, hard_s = self._limits[name]
+                terms = replace(terms, soft_s=soft_s or None, hard_s=hard_s or None)
+            self._known[name] = terms
         return terms
 
 
@@ -101,6 +113,7 @@ def task_terms(task: Any, conf: Any) -> TaskTerms:
         throws=tuple(task.throws or ()),
         repr_length=task.resultrepr_maxsize,
         skip_successful=late and bool(conf.typed("worker_deduplicate_successful_tasks")),
+        tells=bool(task.send_events),
     )
 
 

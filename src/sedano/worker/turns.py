@@ -27,6 +27,8 @@ from sedano.exceptions import BrokerUnavailable, LeaseLost, OperationalError, Re
 from sedano.polling import POLLIN, new_poll
 from sedano.rules.lease import may_begin
 from sedano.worker.context import SlotContext
+from sedano.worker.gate import Wait
+from sedano.worker.held import Held
 from sedano.worker.lines import one_line
 from sedano.worker.reconnect import Reconnection
 from sedano.worker.row import LEAVE
@@ -70,6 +72,7 @@ class Turns:
         self.begun: set[str] = set()
         self.unsure = False
         self.order = QueueOrder(ctx.options.queues, ctx.options.queue_order)
+        self._left: list[str] = []  # reserved, and too early by far: to be given back
         self._ctx = ctx
         self._row = ctx.table.row(ctx.index)
         self._broker = broker
@@ -124,15 +127,35 @@ class Turns:
         self.out.clear()
         self.delays.clear()
         self.begun.clear()
+        self._left.clear()
         self._stash.clear()
         self._row.close_window()
         self._row.stash = 0
+
+    def put_off(self, held: Held, where: Wait, until: float) -> None:
+        """The rate limit of its task does not let `held` begin before `until` (see `Gate.place`)."""
+        if where is Wait.IN_STORE:
+            self.delay(Delay(held.tag, until))
+        elif where is Wait.IN_HAND:
+            self._stash.add_later(until, held.delivery)
+        else:
+            self._left.append(held.tag)
+            self.order.hold(held.delivery.queue, until)
+
+    def consume(self, queues: Sequence[str]) -> None:
+        """Take from `queues` from now on; what is in hand of others goes back."""
+        self.order = QueueOrder(queues, self._ctx.options.queue_order)
+        held = {delivery.queue for delivery in self._stash.deliveries()}
+        self._left += self._stash.take_out(held.difference(queues))
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
     def take(self, begin: Sequence[Begin], reserve: int, begin_new: BeginRule | None = None) -> TurnReply:
         """Send what waits, begin and reserve. Raises LeaseGone or GivenUp."""
         breaks = 0
+        if self._left:
+            left, self._left = self._left, []
+            self.patiently(lambda: self._broker.release(self.lease, left))
         self.begun.update(one.tag for one in begin)
         while True:
             try:
@@ -200,6 +223,9 @@ class Turns:
 
     def wait(self, timeout_s: float) -> None:
         """Wait for work or for the supervisor."""
+        if not self.order.names:
+            self.pause(timeout_s)
+            return
         fds = [self._ctx.wake_fd] if self._broker.capabilities.wait_fds else []
         self.patiently(lambda: self._broker.wait(self.order.names, timeout_s, fds))
         self.drain()
@@ -291,6 +317,7 @@ class Turns:
             if not self.lease.owner:
                 return
             self._stash.clear()
+            self._left.clear()
             self.begun.difference_update(order.tag for order in self.delays)
             self.delays.clear()
             row.stash = 0

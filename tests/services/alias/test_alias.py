@@ -119,7 +119,7 @@ def test_a_module_of_ours_has_two_names_and_is_one(project: Path):
 @pytest.mark.parametrize(
     ("statement", "advice"),
     [
-        ("import celery.bin.celery", "does not offer it"),
+        ("import celery.bin.amqp", "does not offer it"),
         ("from kombu import Connection", "pip install kombu"),
         ("import kombu.transport.redis", "pip install kombu"),
     ],
@@ -161,3 +161,35 @@ def test_an_installed_celery_is_outdone_and_a_log_line_says_so(project: Path):
     done = run(project, "-c", program)
     assert done.stdout == "False True\n", done.stderr
     assert "means Sedano in this process" in done.stderr
+
+
+EVENTS = """
+import celery
+from celery.app.events import Events
+from celery.events import Event, EventDispatcher, EventReceiver, event_exchange, get_exchange, group_from
+from celery.events.cursesmon import CursesMonitor, evtop
+from celery.events.dispatcher import EventDispatcher as same_dispatcher
+from celery.events.dumper import Dumper, evdump
+from celery.events.event import Event as same_event
+from celery.events.receiver import EventReceiver as same_receiver
+from celery.events.snapshot import Polaroid, evcam
+from celery.events.state import State, Task, Worker, heartbeat_expires
+
+assert (same_dispatcher, same_event, same_receiver) == (EventDispatcher, Event, EventReceiver)
+app = celery.Celery("proj", broker="memory://")
+assert isinstance(app.events, Events)
+assert issubclass(app.events.Receiver, EventReceiver) and issubclass(app.events.Dispatcher, EventDispatcher)
+assert issubclass(app.events.State, State)
+try:
+    evtop(app)
+except NotImplementedError as error:
+    print(error)
+"""
+
+
+def test_given_the_paths_of_events_when_imported_then_they_are_ours_and_the_screen_says_what_to_use(tmp_path: Path) -> None:
+    (tmp_path / "paths.py").write_text(EVENTS)
+    done = run(tmp_path, "-m", "sedano.as_celery", "paths.py")
+    assert done.returncode == 0, done.stderr
+    assert "comes with the monitor" in done.stdout
+    assert "sedano events --dump" in done.stdout

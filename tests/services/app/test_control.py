@@ -15,6 +15,7 @@ from sedano.app.lamport import LamportClock
 from sedano.contracts import Revoke
 from sedano.exceptions import DuplicateNodenameWarning
 from sedano.protocol.control import ControlRequest, read_request, reply
+from sedano.protocol.events import encode_event, read_events, single
 
 StoreApp = Callable[..., Celery]
 
@@ -133,3 +134,10 @@ def test_given_signals_in_every_spelling_then_they_have_one_name() -> None:
 def test_given_a_logical_clock_then_it_goes_forward_and_beyond_what_it_hears() -> None:
     clock = LamportClock()
     assert (clock.forward(), clock.adjust(10), clock.adjust(3)) == (1, 11, 12)
+
+
+def test_given_a_clock_that_others_would_not_believe_when_heard_then_it_is_not_followed() -> None:
+    clock = LamportClock()
+    clock.adjust(2**62)
+    event = single(encode_event("worker-online", {}, hostname="a@b", pid=1, timestamp=5.5), clock.forward(), "", hostname="a@b")
+    assert read_events(event)[0]["clock"] == 2

@@ -142,7 +142,7 @@ def test_a_broker_that_is_not_there_is_temporary_and_its_password_secret(shell: 
 
 def test_an_unknown_scheme_names_what_there_is(shell: Shell):
     shown = shell("-b", "carrier+pigeon://coop", "queues", app=None)
-    assert shown.returncode == 1
+    assert shown.returncode == 2
     assert "carrier+pigeon" in shown.stderr
     assert "redis" in shown.stderr
 

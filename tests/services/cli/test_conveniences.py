@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.services.cli.conftest import PROJECT, Shell, make_project
 
-from sedano.cli.main import COMMANDS
+from sedano.cli.group import COMMANDS
 
 
 def at_terminal(folder: Path, *words: str, **environment: str) -> tuple[str, str]:
@@ -134,7 +134,7 @@ def test_given_long_work_when_somebody_looks_then_a_bar_shows_it_and_stdout_hold
 def test_given_a_terminal_when_a_worker_logs_then_it_is_coloured_unless_that_is_not_wanted(shell: Shell) -> None:
     (shell.folder / "talk.py").write_text(
         PROJECT + "from sedano import signals\nimport logging\n"
-        "@signals.worker_init.connect\ndef talk(sender, **_):\n    logging.getLogger('mine').error('red')\n"
+        "@signals.celeryd_after_setup.connect\ndef talk(sender, **_):\n    logging.getLogger('mine').error('red')\n"
         "@signals.worker_ready.connect\ndef leave(sender, **_):\n    sender.stop()\n"
     )
     worker = ["worker", "-P", "solo", "-n", "w1@h"]

@@ -218,10 +218,6 @@ def test_given_queues_and_modules_when_a_worker_starts_then_it_takes_from_these_
 
 ACCEPTED = (
     ("-O", "fair"),
-    ("--without-gossip",),
-    ("--without-mingle",),
-    ("--without-heartbeat",),
-    ("--heartbeat-interval", "2"),
     ("-S", "state.db"),
     ("-s", "schedule.db"),
     ("--scheduler", "x:Y"),
@@ -336,5 +332,5 @@ def test_given_an_included_module_when_a_worker_starts_then_its_receivers_hear_f
         node.wait_ready()
         assert "heard w1@h" in node.log()
     missing = project("worker", "-I", "nosuch.module", app="own")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert missing.stderr.endswith("Error: -I nosuch.module: there is no module 'nosuch'\n")

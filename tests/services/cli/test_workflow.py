@@ -69,6 +69,9 @@ def test_a_workflow_is_listed_shown_cancelled_and_shown_again(app: Celery, run: 
     said = run("cancel", result.id)
 
     assert said.stdout == f"{result.id}: 12 calls revoked, 0 running on to their end, 0 were over\n"
+    again = json.loads(run("cancel", result.id, "--json").stdout)
+    assert again["id"] == result.id
+    assert again["running"] == []
     assert [row["state"] for row in json.loads(run("list", "--state", "cancelled", "-j").stdout)] == ["cancelled"]
     assert json.loads(run("list", "--state", "running", "-j").stdout) == []
     assert "there is no such workflow" in run("list", "--state", "failed").output
@@ -86,7 +89,7 @@ def test_a_workflow_that_is_done_says_when(app: Celery, run: Run) -> None:
 
 def test_what_is_not_known_is_an_error_that_says_what_to_do(run: Run) -> None:
     shown, cancelled, signalled = run("show", "nobody"), run("cancel", "nobody"), run("cancel", "nobody", "-s", "SIGNONE")
-    assert (shown.exit_code, cancelled.exit_code, signalled.exit_code) == (1, 1, 1)
+    assert (shown.exit_code, cancelled.exit_code, signalled.exit_code) == (1, 1, 2)
     assert "neither a workflow nor a result 'nobody'" in shown.output
     assert "revoke its calls" in cancelled.output
     assert "SIGNONE" in signalled.output

@@ -42,7 +42,7 @@ def sedano(folder: Path, *words: str, **environment: str) -> subprocess.Complete
 def test_given_wrong_settings_when_a_worker_starts_then_it_names_them_all_and_ends(project: NodeProject) -> None:
     node = project.start({"worker_concurrency": "many", "task_time_limit": "soon", "worker_lease_time": 0.1}, concurrency=None)
 
-    assert node.wait(PATIENCE_S) == 1
+    assert node.wait(PATIENCE_S) == 2
     log = node.log()
     assert "3 settings are wrong" in log
     for name in ("worker_concurrency='many'", "task_time_limit='soon'", "worker_lease_time=0.1"):
@@ -58,11 +58,11 @@ def test_given_wrong_settings_when_a_worker_starts_in_a_program_then_it_raises_t
 
 
 def test_given_odd_settings_when_a_worker_starts_then_it_says_each_once_and_works(project: NodeProject) -> None:
-    node = project.ready({"task_serialiser": "json", "worker_direct": True, "task_default_rate_limit": "10/m"})
+    node = project.ready({"task_serialiser": "json", "worker_direct": True, "worker_lost_wait": 5.0})
 
     node.wait_for_line(r"WARNING/.*Settings: task_serialiser is no setting: did you mean task_serializer\?$")
     line = node.wait_for_line("INFO/.*Settings that have no effect here")
-    assert line.endswith(": task_default_rate_limit, worker_direct")
+    assert line.endswith(": worker_direct, worker_lost_wait")
     assert node.log().count("task_serialiser") == 1
     assert project.get("pid")
 
@@ -104,7 +104,7 @@ def test_given_wrong_words_on_the_command_line_when_a_worker_starts_then_all_are
 ) -> None:
     node = project.start({}, options=("--", "task_acks_lat=yes", "worker_concurrency=some"))
 
-    assert node.wait(PATIENCE_S) == 1
+    assert node.wait(PATIENCE_S) == 2
     log = node.log()
     assert "did you mean task_acks_late?" in log
     assert "worker_concurrency=some" in log

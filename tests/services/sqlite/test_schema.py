@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sedano.contracts import OpenOptions, Outgoing
 from sedano.drivers import sqlite
@@ -49,6 +49,10 @@ def version(handle: sqlite3.Connection) -> int:
 class TestMigrations:
     def test_given_the_migrations_when_numbered_then_they_run_from_one_without_gaps(self) -> None:
         assert [step.number for step in KNOWN] == list(range(1, len(KNOWN) + 1))
+
+    def test_given_the_files_of_migrations_then_every_one_is_known(self) -> None:
+        files = {file.name for file in (Path(schema.__file__).parent / "migrations").iterdir() if file.suffix == ".sql"}
+        assert files == {f"{step.number:04}_{step.name}.{way}.sql" for step in KNOWN for way in ("forward", "backward")}
 
     def test_given_an_empty_file_when_prepared_then_it_has_the_newest_schema_and_our_mark(
         self, handle: sqlite3.Connection

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator
+from datetime import UTC
 from typing import Any
 
 import pytest
 
+from sedano.app.lamport import LamportClock
 from sedano.app.panel import Panel, control_command, inspect_command
+from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import OpenOptions, Revoke
 from sedano.drivers import memory
 from sedano.protocol import control
 from sedano.protocol.control import REPLY_EXCHANGE, ReplyTo
+from sedano.worker.control.revokes import Revokes
+from sedano.worker.control.stores import ControlStores
 from sedano.worker.mailbox import NodeHands, NodeMailbox
+from sedano.worker.records import Records
+from sedano.worker.table import SharedTable
+from sedano.worker.terms import ResultTerms
 
 NODE = "w1@test"
 
@@ -28,14 +36,25 @@ class Asker:
         self.ended: list[tuple[set[str], int]] = []
         self.running: set[str] = set()
         self.shut_down = False
-        hands = NodeHands(self._terminate, self._shut_down)
+        stores = ControlStores(
+            lambda: memory.open_broker(self.url, OpenOptions()),
+            lambda: memory.open_coordination(self.url, OpenOptions()),
+            lambda: memory.open_results(self.url, OpenOptions()),
+        )
+        self.table = SharedTable.create(1)
+        how = ResultTerms(True, "json", None, None, None, 60.0, False)
+        records = Records(how, NODE, UTC, SYSTEM_CLOCK)
+        clock = LamportClock()
+        revokes = Revokes(NODE, self.table, stores, self._terminate, records, clock.forward)
         self.node = NodeMailbox(
             NODE,
             lambda: memory.open_bus(self.url, OpenOptions()),
-            lambda: memory.open_coordination(self.url, OpenOptions()),
-            hands,
+            NodeHands(self._shut_down),
             accept=frozenset({"application/json"}),
             state=self,
+            answers=revokes.commands,
+            clock=clock,
+            stores=stores,
         )
         self.node.rounds.start()
         while self.bus.broadcast(control.request("ping", destination=["nobody"])) == 0:
@@ -64,6 +83,7 @@ class Asker:
     def close(self) -> None:
         self.node.rounds.stop()
         assert self.node.rounds.join(60)
+        self.table.close()
         memory.forget_store(self.url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import os
@@ -9,6 +10,7 @@ import signal
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,7 +186,28 @@ def test_given_one_worker_after_another_in_the_test_when_they_have_stopped_then_
         return len(os.listdir("/proc/self/fd"))
 
     count()
-    assert [count() for _ in range(3)] == [count()] * 3
+    gc.collect()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert [count() for _ in range(3)] == [count()] * 3
+        gc.collect()
+    assert [str(one.message) for one in told if one.category is ResourceWarning] == []
+
+
+def test_given_an_order_that_nobody_waits_for_any_more_when_the_supervisor_goes_on_then_it_is_not_carried_out(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ANSWER_S", 0.05)
+    goes_on, done = threading.Event(), list[str]()
+    with start_worker(app) as worker:
+        assert worker.supervisor is not None
+        worker.supervisor.post(lambda: goes_on.wait(60) and None)
+        with pytest.raises(TimeoutError):
+            worker.supervisor.ask(lambda: done.append("late"))
+        goes_on.set()
+        monkeypatch.undo()
+        worker.supervisor.ask(lambda: done.append("in time"))
+    assert done == ["in time"]
 
 
 def test_given_a_countdown_when_the_worker_is_in_the_test_then_the_call_runs_when_it_is_due(app: Any) -> None:

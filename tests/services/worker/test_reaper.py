@@ -22,11 +22,19 @@ from sedano.worker.table import CallNote, Cause, SharedTable
 LEASE_S = 0.4
 
 
+class NoTerms:
+    """A book in which no task stands."""
+
+    def find(self, name: str) -> None:
+        return None
+
+
 class PlainSettler:
     """The verdicts of `Settler` as bare settlements: what is in them is that class's business. Counts what it judged."""
 
     def __init__(self) -> None:
         self.judged: list[str] = []
+        self.book = NoTerms()
 
     def judge(self, delivery: Delivery, *, begun: bool, early: bool, started: bool | None) -> LossVerdict:
         return judge(begun=begun, early=early, started=started, deliveries=delivery.deliveries, max_deliveries=2)

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from sedano import signals
 from sedano.app.base import Celery
 from sedano.contracts import Delay, Delivery, Fate, Outcome, Settlement
 from sedano.protocol import envelope
 from sedano.protocol.call import build
 from sedano.testing import FakeClock
+from sedano.worker.announced import Announced
 from sedano.worker.context import SlotOptions
 from sedano.worker.held import Held
-from sedano.worker.intake import DECODED_AT_ONCE, PROMPT_S, Decision, Intake
+from sedano.worker.intake import DECODED_AT_ONCE, Decision, Intake
 from sedano.worker.settle import Settler
 
 CLOCK = FakeClock()
@@ -29,13 +31,15 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
-def intake_of(*, successful: Callable[[str], bool] = lambda task_id: False, **settings: Any) -> Intake:
+def intake_of(
+    *, successful: Callable[[str], bool] = lambda task_id: False, announced: Announced | None = None, **settings: Any
+) -> Intake:
     app: Any = Celery("intake", broker="memory://", backend="memory://", set_as_current=False)
     app.conf.update(settings)
     for name, late in (("early", False), ("late", True)):
         app.task(lambda *args: None, name=name, shared=False, acks_late=late)
     options = SlotOptions(queues=("celery",), clock=CLOCK)
-    return Intake(Settler(app, "w1@h", options), "w1@h", options, successful)
+    return Intake(Settler(app, "w1@h", options), "w1@h", options, successful, announced=announced)
 
 
 def delivery_of(task: str = "early", *args: Any, redelivered: bool = False, deliveries: int = 0, **options: Any) -> Delivery:
@@ -121,24 +125,33 @@ def test_given_a_call_in_hand_when_it_is_looked_at_again_then_expiry_and_revokes
     assert (late.outcome, revoked.outcome, revoked.fate) == (Outcome.EXPIRED, Outcome.REVOKED, Fate.ACK)
 
 
-@pytest.mark.parametrize(
-    ("delivery", "lines"),
-    [
-        (delivery_of(), 1),
-        (delivery_of(eta=iso(NOW - 1)), 0),  # it was delayed by us, and received then
-        (delivery_of(eta=iso(NOW - PROMPT_S - 1)), 1),  # it came late: nobody has seen it before
-        (delivery_of(eta=iso(NOW - 1), retries=1), 1),  # our own retry went straight to the schedule
-    ],
-)
-def test_a_call_is_received_once(delivery: Delivery, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("options", [{}, {"eta": iso(NOW - 1)}, {"eta": iso(NOW - 1), "retries": 1}])
+def test_a_call_that_was_not_delayed_here_is_received_when_it_begins(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     intake = intake_of()
-    held = intake.decide(delivery, NOW)
+    held = intake.decide(delivery_of(**options), NOW)
     assert isinstance(held, Held)
 
-    intake.begun(held, NOW)
+    intake.begun(held)
 
-    assert [record.getMessage() for record in caplog.records].count("Task early[id1] received") == lines
+    assert [record.getMessage() for record in caplog.records].count("Task early[id1] received") == 1
+
+
+def test_a_call_that_a_slot_of_this_node_delayed_is_not_received_again_by_another(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    announced = Announced()
+    first, second = intake_of(announced=announced), intake_of(announced=announced)
+    assert isinstance(first.decide(delivery_of(eta=iso(NOW + 60)), NOW), Delay)
+    assert isinstance(second.decide(delivery_of(eta=iso(NOW + 60)), NOW + 1), Delay)  # clocks differ
+    held = second.decide(delivery_of(eta=iso(NOW + 60)), NOW + 1000)
+    assert isinstance(held, Held)
+
+    second.begun(held)
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.startswith("Task early[id1] received") for line in lines] == [True]
 
 
 def test_limits_of_the_call_win_over_those_of_the_task_and_of_the_settings() -> None:
@@ -193,3 +206,58 @@ def test_given_a_parked_call_when_it_was_revoked_or_expired_meanwhile_then_it_is
     assert expired is not None
     parked = [Delivery("tag1", "celery", b"", envelope.parked(message, NOW + 600)) for message in (revoked, expired)]
     assert [shape(intake.decide(delivery, now)) for delivery in parked] == ["revoked ack", "expired ack"]
+
+
+def received(delivery: Delivery) -> Any:
+    """The request that receivers of `task_received` get of it."""
+    heard: list[Any] = []
+    intake = intake_of()
+
+    def receiver(sender: Any, request: Any, **_: Any) -> None:
+        heard.append((sender, request))
+
+    signals.task_received.connect(receiver)
+    held = intake.decide(delivery, NOW)
+    assert isinstance(held, Held)
+    intake.begun(held)
+    ((sender, request),) = heard
+    assert type(sender).__name__ == "Consumer"
+    assert sender.hostname == "w1@h"
+    assert sender.app is request.app
+    return request
+
+
+def test_receivers_of_task_received_get_what_celery_calls_a_request() -> None:
+    request = received(delivery_of("early", 1, "x", kwargs={"k": 2}, expires=iso(NOW + 60), shadow="nick"))
+
+    assert (request.id, request.task_id, request.name, request.type) == ("id1", "id1", "nick", "early")
+    assert (request.args, request.kwargs) == ([1, "x"], {"k": 2})
+    assert request.expires == datetime.fromtimestamp(NOW + 60, UTC)
+    assert request.eta is None
+    assert request.hostname == "w1@h"
+    assert request.delivery_info["routing_key"] == "celery"
+    assert request.info(safe=True)["args"] == "(1, 'x')"
+    assert str(request).startswith("nick[id1] expires:[")
+    assert request.request_dict["task"] == "early"
+    assert request.retries == 0
+
+
+def test_a_body_that_was_not_decoded_yet_is_when_a_receiver_asks() -> None:
+    big = "x" * (DECODED_AT_ONCE + 1)
+
+    assert received(delivery_of("early", big)).args == [big]
+
+
+def test_a_revoked_call_is_not_received() -> None:
+    heard: list[Any] = []
+    intake = intake_of()
+    intake.revoked = {"id1"}
+
+    def receiver(**named: Any) -> None:
+        heard.append(named)
+
+    signals.task_received.connect(receiver)
+
+    intake.decide(delivery_of(), NOW)
+
+    assert heard == []

@@ -39,7 +39,7 @@ def open_coordination(url: str, options: OpenOptions) -> Coordination:
 
 
 def open_bus(url: str, options: OpenOptions) -> Bus:
-    return MemoryBus(store_at(url), options.control_exchange)
+    return MemoryBus(store_at(url), options.control_exchange, options.event_exchange)
 
 
 def shares_store(broker_url: str, results_url: str) -> bool:

@@ -14,6 +14,7 @@ from sedano.contracts import (
     Delivery,
     Depth,
     Fate,
+    Found,
     Lease,
     LeaseRecord,
     Outgoing,
@@ -191,6 +192,19 @@ class MemoryBroker:
         with self._store.lock:
             return [each for name in queues for each in self._store.queues.parked(name)]
 
+    def held(self, owners: Sequence[str], *, limit: int, tags: Collection[str] | None = None) -> list[Delivery]:
+        wanted, names = None if tags is None else frozenset(tags), frozenset(owners)
+        with self._store.lock:
+            held = [each for owner in self._store.owners.all() if owner.lease.owner in names for each in owner.held.values()]
+            held = [each for each in held if wanted is None or each.tag in wanted]
+            held.sort(key=lambda each: (each.standing is Standing.RESERVED, each.order))
+            return [_delivery(each) for each in held[:limit]]
+
+    def delayed(self, queues: Sequence[str], *, limit: int) -> tuple[int, list[tuple[float, Delivery]]]:
+        with self._store.lock:
+            count, entries = self._store.queues.schedule(queues, limit)
+        return count, [(due, _delivery(Held("", item, 0))) for due, item in entries]
+
     def purge(self, queue: str) -> int:
         with self._store.lock:
             return self._store.queues.purge(queue)
@@ -223,6 +237,10 @@ class MemoryBroker:
     def locate(self, task_ids: Collection[str], queues: Sequence[str], *, most: int) -> tuple[dict[str, Place], bool]:
         with self._store.lock:
             return workflows.locate(self._store, task_ids, queues, most, self._clock.wall())
+
+    def find(self, task_id: str, queues: Sequence[str], *, most: int) -> tuple[Found | None, bool]:
+        with self._store.lock:
+            return workflows.find(self._store, task_id, queues, most, self._clock.wall())
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

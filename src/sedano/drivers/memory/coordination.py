@@ -1,11 +1,11 @@
-"""Locks, revokes and pauses on memory. Keeps the promises of `contracts/coordination.py`."""
+"""Locks, revokes, pauses and rates on memory. Keeps the promises of `contracts/coordination.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sedano.clock import Clock
-from sedano.contracts import Pause, Revoke
+from sedano.contracts import Pause, Revoke, Throttled
 from sedano.drivers.memory.store import Store
 
 
@@ -37,6 +37,10 @@ class MemoryCoordination:
     def pauses(self) -> list[Pause]:
         with self._store.lock:
             return sorted(self._store.agreements.pauses.values(), key=lambda pause: pause.queue)
+
+    def throttle(self, name: str, per_s: float, *, returns: bool = False) -> Throttled:
+        with self._store.lock:
+            return self._store.agreements.throttle(name, per_s, returns, self._clock.monotonic())
 
     def acquire(self, name: str, owner: str, *, ttl_s: float) -> int | None:
         with self._store.lock:

@@ -174,6 +174,12 @@ class Queues:
             for due, _, _, item in queue.parked:
                 yield item.raw, Place(Where.PARKED, name, due=due)
 
+    def schedule(self, names: Iterable[str], limit: int) -> tuple[int, list[tuple[float, Item]]]:
+        """How many calls of these queues are delayed; the first `limit` of them, the earliest first."""
+        known = [self._queues[name].delayed for name in dict.fromkeys(names) if name in self._queues]
+        first = sorted(itertools.chain.from_iterable(known))[:limit]
+        return sum(map(len, known)), [(due, item) for due, _, item in first]
+
     # -- counting -----------------------------------------------------------------------------------------------------
 
     def ready(self, name: str) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sedano.contracts import Place, Standing, Where, WorkflowNote
+from sedano.contracts import Found, Place, Standing, Where, WorkflowNote
 from sedano.protocol.peek import task_id_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,21 @@ def locate(
                 places[task_id] = place
         is_whole = is_whole and looked <= most
     return places, is_whole
+
+
+def find(store: Store, task_id: str, queues: Sequence[str], most: int, now: float) -> tuple[Found | None, bool]:
+    found, is_whole = None, True
+    for kind in (_dead(store, now), _held(store), store.queues.look(queues)):
+        before: Counter[str] = Counter()
+        for looked, (raw, place) in enumerate(kind):
+            if looked >= most:
+                is_whole = False
+                break
+            is_ready = place.where is Where.READY
+            if task_id_of(raw) == task_id:
+                found = Found(place, raw, before[place.queue] if is_ready else None)
+            before[place.queue] += is_ready
+    return found, is_whole
 
 
 def _held(store: Store) -> Iterator[tuple[bytes, Place]]:

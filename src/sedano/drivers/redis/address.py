@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
 
 from sedano.contracts import OpenOptions
 from sedano.exceptions import ImproperlyConfigured
@@ -38,8 +39,7 @@ _TLS_OPTIONS = (
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """A TCP address, or a Unix socket when `path` is set."""
 
     host: str = ""
@@ -47,17 +47,15 @@ class Server:
     path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sentinels:
+class Sentinels(msgspec.Struct, frozen=True):
     """Who knows the master. `options` are for the connections to the sentinels themselves (`sentinel_kwargs`)."""
 
     servers: tuple[Server, ...]
     master_name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Everything that a connection needs. `shown` is the URL without its password; `tls` None is a plain connection."""
 
     shown: str
@@ -71,7 +69,7 @@ class Address:
     connect_timeout_s: float = 4.0
     socket_timeout_s: float | None = 120.0
     keepalive: bool = True
-    keepalive_options: Mapping[int, int] = field(default_factory=dict)
+    keepalive_options: Mapping[int, int] = msgspec.field(default_factory=dict)
     client_name: str = ""
 
 
@@ -103,8 +101,7 @@ def is_same_server(first: str, second: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Parsed(msgspec.Struct, frozen=True):
     scheme: str
     server: Server
     db: int | None

@@ -17,6 +17,7 @@ from sedano.contracts import (
     Delivery,
     Depth,
     Fate,
+    Found,
     Lease,
     LeaseRecord,
     Outgoing,
@@ -30,7 +31,7 @@ from sedano.contracts import (
     TurnReply,
     decode_pending,
 )
-from sedano.drivers.redis import operators, parking, turns, workflows
+from sedano.drivers.redis import holdings, operators, parking, turns, workflows
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.deliveries import delivery_of_record, requeued
 from sedano.drivers.redis.foreign import restore_foreign
@@ -246,6 +247,12 @@ class RedisBroker:
     def parked(self, queues: Sequence[str]) -> list[Parked]:
         return parking.counts(self._connection, self._keys, queues)
 
+    def held(self, owners: Sequence[str], *, limit: int, tags: Collection[str] | None = None) -> list[Delivery]:
+        return holdings.held(self._connection, self._keys, owners, limit, tags)
+
+    def delayed(self, queues: Sequence[str], *, limit: int) -> tuple[int, list[tuple[float, Delivery]]]:
+        return holdings.delayed(self._connection, self._keys, queues, limit)
+
     def purge(self, queue: str) -> int:
         return operators.purge(self._connection, self._keys, queue)
 
@@ -279,6 +286,9 @@ class RedisBroker:
 
     def locate(self, task_ids: Collection[str], queues: Sequence[str], *, most: int) -> tuple[dict[str, Place], bool]:
         return workflows.locate(self._connection, self._keys, task_ids, queues, most, self._clock.wall())
+
+    def find(self, task_id: str, queues: Sequence[str], *, most: int) -> tuple[Found | None, bool]:
+        return workflows.find(self._connection, self._keys, task_id, queues, most, self._clock.wall())
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""Celery's mailbox (pidbox) on Redis: requests by PUBLISH, replies through a list. Keeps `contracts/bus.py`."""
+"""Celery's mailbox (pidbox) and events on Redis: by PUBLISH, replies through a list. Keeps `contracts/bus.py`."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from sedano.drivers.redis.stream import Subscription
 from sedano.drivers.redis.waiting import Alarm
 from sedano.exceptions import BrokerUnavailable, OperationalError, UnreadableMessage
 from sedano.protocol import envelope
+from sedano.protocol.events import EVERY_EVENT, hears_message, routing_key_of_message
 from sedano.protocol.message import Message
 
 _BIND, _REPLY = load("bind"), load("reply")
@@ -29,11 +31,14 @@ _REMEMBERED_TAGS = 1000
 
 
 class RedisBus:
-    def __init__(self, address: Address, keys: Keys, control_exchange: str, *, is_polling: bool = False) -> None:
+    def __init__(
+        self, address: Address, keys: Keys, control_exchange: str, event_exchange: str, *, is_polling: bool = False
+    ) -> None:
         self._address = address
         self._keys = keys
         self._requests = f"{control_exchange}.pidbox"
         self._replies = f"reply.{control_exchange}.pidbox"
+        self._events = event_exchange
         self._is_polling = is_polling
         self._connection = new_connection(address, BrokerUnavailable)
 
@@ -55,6 +60,21 @@ class RedisBus:
         connection = new_connection(self._address, BrokerUnavailable)
         return ReplyMailbox(connection, self._keys, self._replies, oid, is_polling=self._is_polling)
 
+    def emit(self, messages: Sequence[Message]) -> int | None:
+        """Subscribers of several patterns that fit count several times."""
+        keys = self._keys
+        commands = [
+            ("PUBLISH", channel, payload)
+            for message in messages
+            for payload in (envelope.encode(message),)
+            for channel in keys.channels(self._events, routing_key_of_message(message))
+        ]
+        return max(map(int, self._connection.pipeline(commands)), default=0) if commands else 0
+
+    def open_events(self, name: str, routing_key: str = EVERY_EVENT) -> EventMailbox:  # noqa: ARG002 - for stores with queues
+        patterns = self._keys.patterns(self._events, routing_key)
+        return EventMailbox(new_connection(self._address, BrokerUnavailable), patterns, routing_key)
+
     def reconnect(self) -> None:
         self._connection.close()
         self._connection.connect()
@@ -66,9 +86,9 @@ class RedisBus:
 class RequestMailbox:
     """Broadcasts, from its creation on. Payloads that are no message are skipped: nobody could answer them."""
 
-    def __init__(self, connection: Connection, channels: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, channels: Sequence[str], *, are_patterns: bool = False) -> None:
         self._subscription = Subscription(connection)
-        self._subscription.subscribe(channels)
+        self._subscription.subscribe(channels, are_patterns=are_patterns)
         # With the channel of old Sentinel fleets beside ours a message comes twice.
         self._seen: deque[object] | None = deque(maxlen=_REMEMBERED_TAGS) if len(channels) > 1 else None
 
@@ -86,6 +106,22 @@ class RequestMailbox:
         is_new = tag not in self._seen
         self._seen.append(tag)
         return is_new
+
+
+class EventMailbox(RequestMailbox):
+    """Events, from its creation on. Redis' patterns are wider than those of a topic exchange: what does not fit is left."""
+
+    def __init__(self, connection: Connection, patterns: Sequence[str], routing_key: str) -> None:
+        super().__init__(connection, patterns, are_patterns=True)
+        self._routing_key = routing_key
+
+    def receive(self, timeout_s: float, fds: Sequence[int] = ()) -> list[Message]:
+        ends_at = time.monotonic() + timeout_s
+        while True:
+            payloads = [payload for _, payload in self._subscription.receive(max(0.0, ends_at - time.monotonic()), fds)]
+            messages = [each for each in _readable(payloads) if hears_message(self._routing_key, each) and self._is_new(each)]
+            if messages or not payloads:
+                return messages
 
 
 class ReplyMailbox:

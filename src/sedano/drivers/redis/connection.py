@@ -10,7 +10,6 @@ import contextlib
 import math
 import re
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -19,7 +18,7 @@ from sedano.drivers.redis.address import Address, Server
 from sedano.drivers.redis.greeting import greet
 from sedano.drivers.redis.patience import Patience
 from sedano.drivers.redis.scripts import Script
-from sedano.drivers.redis.sockets import open_socket, set_limit
+from sedano.drivers.redis.sockets import is_tls, open_socket, set_limit
 from sedano.drivers.redis.wire import (
     MAX_ARGUMENT_BYTES,
     NOTHING,
@@ -303,7 +302,7 @@ class Connection:
         poller = new_poll()
         for fd in (stream.fileno(), *fds):
             poller.register(fd, POLLIN)
-        is_pending = isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
+        is_pending = is_tls(stream) and stream.pending() > 0
         ready = {fd for fd, _ in poller.poll(0 if is_pending else max(0, math.ceil(timeout_s * 1000)))}
         is_ours = is_pending or stream.fileno() in ready
         return is_ours, bool(ready - {stream.fileno()}) or not is_ours

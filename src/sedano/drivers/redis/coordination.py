@@ -1,4 +1,4 @@
-"""Locks, revokes and pauses on Redis, by the server's clock. Keeps the promises of `contracts/coordination.py`."""
+"""Locks, revokes, pauses and rates on Redis, by the server's clock. Keeps the promises of `contracts/coordination.py`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sedano.contracts import Pause, Revoke
+from sedano.contracts import Pause, Revoke, Throttled
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.keys import Keys
 from sedano.drivers.redis.scripts import load
 from sedano.drivers.redis.turns import milliseconds
 from sedano.drivers.redis.wire import Argument
+from sedano.rules.rates import BURST_S, GRACE_S, LOOK_AGAIN_S, SHORTEST_LOOK_S, horizon_s
 
 _REVOKE, _REVOKES, _ACQUIRE, _RELEASE_LOCK = load("revoke"), load("revokes"), load("acquire"), load("release_lock")
-_PAUSE, _RESUME = load("pause"), load("resume")
+_PAUSE, _RESUME, _THROTTLE = load("pause"), load("resume"), load("throttle")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Revoke)
@@ -57,6 +58,14 @@ class RedisCoordination:
     def pauses(self) -> list[Pause]:
         records = self._connection.command("HVALS", self._pause_keys[0])
         return sorted(map(_pause_decoder.decode, records), key=lambda pause: pause.queue)
+
+    # -- rate limits --------------------------------------------------------------------------------------------------
+
+    def throttle(self, name: str, per_s: float, *, returns: bool = False) -> Throttled:
+        looks = (LOOK_AGAIN_S, SHORTEST_LOOK_S)
+        arguments = (repr(per_s), int(returns), BURST_S, horizon_s(1.0 / per_s), *looks, GRACE_S)
+        wait, is_far = self._connection.run(_THROTTLE, (self._keys.own("rate." + name),), arguments)
+        return Throttled(float(wait), bool(is_far))
 
     # -- locks --------------------------------------------------------------------------------------------------------
 

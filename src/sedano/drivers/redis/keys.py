@@ -11,7 +11,7 @@ Kombu's, exactly as Celery 5.4 to 5.7 use them (P is `global_keyprefix`, empty b
     Punacked_index                    zset  delivery tag -> when it was received; what is older than the visibility timeout
                                             is put back by any Celery worker
     Punacked_mutex                    text  held by whoever restores
-    P/<db>.<exchange>[/<key>]         channel of a fanout exchange (the mailbox)
+    P/<db>.<exchange>[/<key>]         channel of a fanout exchange (the mailbox, events)
 
 Celery's results (R is the result store's `global_keyprefix`; there a missing separator is added, and it is `_`):
 
@@ -55,19 +55,22 @@ taken-over delivery keeps the dead owner's name in its field; the taker's `held`
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from sedano.exceptions import ImproperlyConfigured
 
 LAYOUT_VERSION = "1"
+_GLOB = re.compile(r"[\[*?\\]")
+_WILD = re.compile(r"\.?#\.?|\*")
 
 DEFAULT_STEPS = (0, 3, 6, 9)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """Names of keys for one broker. `fanout` is what stands before an exchange in a channel, its database filled in."""
 
     prefix: str = ""
@@ -120,9 +123,16 @@ class Keys:
         prefixes = [self.fanout] if self.legacy_fanout is None else [self.fanout, self.legacy_fanout]
         return [self.prefix + before + tail for before in prefixes]
 
+    def patterns(self, exchange: str, routing_key: str) -> list[str]:
+        """What to subscribe to for all that fits a topic exchange's pattern, and some more: a `*` of Redis takes any text."""
+        literal = [_GLOB.sub(r"\\\g<0>", name) for name in self.channels(exchange)]
+        if not self.fanout_patterns or not routing_key:
+            return literal
+        key = "*".join(_GLOB.sub(r"\\\g<0>", part) for part in _WILD.split(routing_key))
+        return [f"{name}/{key}" for name in literal]
 
-@dataclass(frozen=True, slots=True)
-class ResultKeys:
+
+class ResultKeys(msgspec.Struct, frozen=True):
     prefix: str = ""
 
     def record(self, task_id: str) -> str:

@@ -63,7 +63,7 @@ def open_coordination(url: str, options: OpenOptions) -> RedisCoordination:
 def open_bus(url: str, options: OpenOptions) -> RedisBus:
     address = address_of(url, options.transport, options)
     keys = keys_of(options.transport, address.db, is_sentinel=address.sentinels is not None)
-    return RedisBus(address, keys, options.control_exchange, is_polling=options.accept_polling)
+    return RedisBus(address, keys, options.control_exchange, options.event_exchange, is_polling=options.accept_polling)
 
 
 @functools.cache

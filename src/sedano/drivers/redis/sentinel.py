@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from sedano.contracts import OpenOptions
 from sedano.drivers.redis.address import Address, Server, address_of
@@ -47,4 +48,4 @@ def _address_of_sentinel(address: Address, server: Server) -> Address:
     options: dict[str, Any] = dict(address.sentinels.options)
     own = address_of(f"redis://{server.host}:{server.port}", options, OpenOptions(ssl=bool(options.get("ssl"))))
     shown = f"sentinel {server.host}:{server.port}"
-    return dataclasses.replace(own, shown=shown, connect_timeout_s=min(own.connect_timeout_s, address.connect_timeout_s))
+    return msgspec.structs.replace(own, shown=shown, connect_timeout_s=min(own.connect_timeout_s, address.connect_timeout_s))

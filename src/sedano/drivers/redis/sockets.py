@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import socket
-import ssl
 import struct
+import sys
+from typing import TYPE_CHECKING, TypeGuard
 
 from sedano.drivers.redis.address import Address, Server
 from sedano.drivers.redis.tls import new_context
+
+if TYPE_CHECKING:
+    import ssl
 
 
 def open_socket(address: Address, server: Server) -> socket.socket:
@@ -51,9 +55,15 @@ def _prepare(stream: socket.socket, address: Address, server: Server) -> socket.
     return stream
 
 
+def is_tls(stream: socket.socket) -> TypeGuard[ssl.SSLSocket]:
+    """Whether it is a stream of `open_socket` with TLS. Without the module `ssl`, which is slow to import, there is none."""
+    module = sys.modules.get("ssl")
+    return module is not None and isinstance(stream, module.SSLSocket)
+
+
 def set_limit(stream: socket.socket, seconds: float) -> None:
     """How long a read or write waits until any bytes move. For a stream of `open_socket` that has a limit."""
-    if isinstance(stream, ssl.SSLSocket):
+    if is_tls(stream):
         stream.settimeout(seconds)
         return
     fraction, whole = math.modf(seconds)

@@ -32,11 +32,12 @@ class Subscription:
         self._connection.connect()
         return self._connection.protocol >= 3
 
-    def subscribe(self, channels: Sequence[str]) -> None:
+    def subscribe(self, channels: Sequence[str], *, are_patterns: bool = False) -> None:
         """From the return of this call on, messages to `channels` are heard."""
+        command = "PSUBSCRIBE" if are_patterns else "SUBSCRIBE"
         for start in range(0, len(channels), _PER_COMMAND):
             some = channels[start : start + _PER_COMMAND]
-            self._connection.send("SUBSCRIBE", *some)
+            self._connection.send(command, *some)
             confirmed = 0
             while confirmed < len(some):
                 if not self._connection.listen(self._connection.address.socket_timeout_s or 3600.0):
@@ -109,7 +110,9 @@ class Subscription:
                 self._pongs_due = 0  # the answer to a probe
             elif push[0] == b"message":
                 self._messages.append((push[1], push[2]))
-            elif push[0] == b"subscribe":
+            elif push[0] == b"pmessage":
+                self._messages.append((push[2], push[3]))
+            elif push[0] in (b"subscribe", b"psubscribe"):
                 confirmed += 1
         self._connection.pushes.clear()
         return confirmed

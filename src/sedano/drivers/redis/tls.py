@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
+import os
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sedano.exceptions import ImproperlyConfigured
 
-_REQUIREMENTS = {
-    "required": ssl.CERT_REQUIRED,
-    "optional": ssl.CERT_OPTIONAL,
-    "none": ssl.CERT_NONE,
-}
+if TYPE_CHECKING:
+    import ssl
+
+_REQUIREMENTS = {"required": "CERT_REQUIRED", "optional": "CERT_OPTIONAL", "none": "CERT_NONE"}
+
+# A child that is forked while another thread imports finds the module locked for ever: a fork waits for the end of an import.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
 
 
 def new_context(options: Mapping[str, Any]) -> ssl.SSLContext:
     """A client's context. Certificates are required and host names checked unless the options say otherwise."""
+    with _importing:
+        import ssl  # noqa: PLC0415 - slow to import: a connection without TLS must not pay for it
+
     requirement = _requirement(options.get("ssl_cert_reqs"))
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path"))
@@ -35,13 +43,15 @@ def new_context(options: Mapping[str, Any]) -> ssl.SSLContext:
 
 
 def _requirement(value: Any) -> ssl.VerifyMode:
+    import ssl  # noqa: PLC0415 - as above
+
     if value is None:
         return ssl.CERT_REQUIRED
     if isinstance(value, str):
         found = _REQUIREMENTS.get(value.lower().removeprefix("cert_"))
         if found is None:
             raise ImproperlyConfigured(f"ssl_cert_reqs={value!r}: use CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE")
-        return found
+        return ssl.VerifyMode[found]
     return ssl.VerifyMode(value)
 
 

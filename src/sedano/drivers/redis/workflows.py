@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
-from sedano.contracts import Outgoing, Place, Where
+from sedano.contracts import Found, Outgoing, Place, Where
 from sedano.drivers.redis import operators
 from sedano.drivers.redis.connection import Connection
 from sedano.drivers.redis.keys import Keys
@@ -19,7 +20,7 @@ _KEEP = load("keep_workflow")
 _WHERE = {"r": Where.RESERVED, "q": Where.RESERVED, "l": Where.BEGUN, "e": Where.BEGUN}
 _entry = msgspec.json.Decoder(tuple[msgspec.Raw, str | None, str | None])
 
-Found = tuple[bytes, Place]
+Held = tuple[bytes, Place]
 
 
 def publish(connection: Connection, keys: Keys, messages: Sequence[Outgoing], sendings: Sequence[Argument], now: float) -> None:
@@ -51,10 +52,7 @@ def locate(
     connection: Connection, keys: Keys, task_ids: Collection[str], queues: Sequence[str], most: int, now: float
 ) -> tuple[dict[str, Place], bool]:
     wanted, places, is_whole = set(task_ids) - {""}, dict[str, Place](), True
-    kinds = (_dead(connection, keys, most + 1, now), _parked(connection, keys, queues, most + 1),
-             _delayed(connection, keys, queues, most + 1), _ready(connection, keys, queues, most + 1),
-             _taken(connection, keys), _held(connection, keys))  # fmt: skip
-    for kind in kinds:
+    for kind in _kinds(connection, keys, queues, most, now):
         for looked, (raw, place) in enumerate(kind):
             if looked >= most:
                 is_whole = False
@@ -65,11 +63,35 @@ def locate(
     return places, is_whole
 
 
+def find(
+    connection: Connection, keys: Keys, task_id: str, queues: Sequence[str], most: int, now: float
+) -> tuple[Found | None, bool]:
+    found, is_whole = None, True
+    for kind in _kinds(connection, keys, queues, most, now):
+        before: Counter[str] = Counter()
+        for looked, (raw, place) in enumerate(kind):
+            if looked >= most:
+                is_whole = False
+                break
+            is_ready = place.where is Where.READY
+            if task_id_of(raw) == task_id:
+                found = Found(place, raw, before[place.queue] if is_ready else None)
+            before[place.queue] += is_ready
+    return found, is_whole
+
+
+def _kinds(connection: Connection, keys: Keys, queues: Sequence[str], most: int, now: float) -> tuple[Iterator[Held], ...]:
+    """Everything that is kept, by kinds; what is moved while this looks is seen where it comes last."""
+    return (_dead(connection, keys, most + 1, now), _parked(connection, keys, queues, most + 1),
+            _delayed(connection, keys, queues, most + 1), _ready(connection, keys, queues, most + 1),
+            _taken(connection, keys), _held(connection, keys))  # fmt: skip
+
+
 def _keys(keys: Keys) -> tuple[str, str]:
     return keys.own("workflows"), keys.own("workflow_ends")
 
 
-def _ready(connection: Connection, keys: Keys, queues: Iterable[str], most: int) -> Iterator[Found]:
+def _ready(connection: Connection, keys: Keys, queues: Iterable[str], most: int) -> Iterator[Held]:
     """From the end that is next, so that what is taken meanwhile moves nothing past us."""
     for queue in queues:
         for name in keys.ready_of_all_steps(queue):
@@ -83,13 +105,13 @@ def _ready(connection: Connection, keys: Keys, queues: Iterable[str], most: int)
                     break
 
 
-def _delayed(connection: Connection, keys: Keys, queues: Iterable[str], most: int) -> Iterator[Found]:
+def _delayed(connection: Connection, keys: Keys, queues: Iterable[str], most: int) -> Iterator[Held]:
     for queue in queues:
         for raw, due in _scheduled(connection, keys.own("delayed." + queue), most):
             yield raw, Place(Where.DELAYED, queue, due=due)
 
 
-def _parked(connection: Connection, keys: Keys, queues: Iterable[str], most: int) -> Iterator[Found]:
+def _parked(connection: Connection, keys: Keys, queues: Iterable[str], most: int) -> Iterator[Held]:
     for queue in queues:
         for task in connection.command("SMEMBERS", keys.parked_tasks(queue)):
             for raw, due in _scheduled(connection, keys.parked(queue, task.decode()), most):
@@ -107,7 +129,7 @@ def _scheduled(connection: Connection, schedule: str, most: int) -> Iterator[tup
             return
 
 
-def _held(connection: Connection, keys: Keys) -> Iterator[Found]:
+def _held(connection: Connection, keys: Keys) -> Iterator[Held]:
     for owner in map(bytes.decode, connection.command("SMEMBERS", keys.own("owners"))):
         held, kept, node = connection.pipeline(
             [
@@ -123,7 +145,7 @@ def _held(connection: Connection, keys: Keys) -> Iterator[Found]:
                 yield raws[tag], Place(_WHERE[text[0]], text.partition(":")[2], (node or b"").decode())
 
 
-def _taken(connection: Connection, keys: Keys) -> Iterator[Found]:
+def _taken(connection: Connection, keys: Keys) -> Iterator[Held]:
     """What stands in `unacked` for somebody else than us: ours is found again by `_held`, which comes later."""
     for entry in _map(connection.command("HGETALL", keys.unacked)).values():
         try:
@@ -133,7 +155,7 @@ def _taken(connection: Connection, keys: Keys) -> Iterator[Found]:
         yield bytes(raw), Place(Where.TAKEN, routing_key or "")
 
 
-def _dead(connection: Connection, keys: Keys, most: int, now: float) -> Iterator[Found]:
+def _dead(connection: Connection, keys: Keys, most: int, now: float) -> Iterator[Held]:
     for letter in reversed(operators.dead_letters(connection, keys, None, most, None, now)):
         yield letter.raw, Place(Where.DEAD, letter.queue, detail=f"{letter.note.cause}: {letter.note.detail}")
 

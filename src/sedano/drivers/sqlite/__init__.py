@@ -41,7 +41,8 @@ def open_coordination(url: str, options: OpenOptions) -> Coordination:
 
 
 def open_bus(url: str, options: OpenOptions) -> Bus:
-    return SqliteBus(_store(url, options, BrokerUnavailable), options.control_exchange, polls=options.accept_polling)
+    store = _store(url, options, BrokerUnavailable)
+    return SqliteBus(store, options.control_exchange, options.event_exchange, polls=options.accept_polling)
 
 
 def shares_store(broker_url: str, results_url: str) -> bool:

@@ -7,7 +7,8 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from sedano.contracts import Outgoing, QueueSpec
 from sedano.drivers.sqlite.queries import load
@@ -29,8 +30,7 @@ _PARK = load("parked")["put"]
 _DROP, _DROP_BODIES = _SQL["drop"], _SQL["drop-bodies"]
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """A message on its way into a queue: its bytes, the step that serves it, where it goes, when. `queue` is the number of
     the queue when it is known already; `parked` the name of a task that no worker knew."""
 
@@ -43,8 +43,7 @@ class Entry:
     parked: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A message that goes back to its queue; the least `order` is to be taken first."""
 
     order: tuple[float, ...]

@@ -11,7 +11,9 @@ from sedano.contracts import (
     Capabilities,
     DeadLetter,
     Delay,
+    Delivery,
     Depth,
+    Found,
     Lease,
     LeaseRecord,
     Outgoing,
@@ -25,7 +27,7 @@ from sedano.contracts import (
     TurnReply,
     decode_pending,
 )
-from sedano.drivers.sqlite import backlog, deadletters, owners, parking, workflows
+from sedano.drivers.sqlite import backlog, deadletters, holdings, owners, parking, workflows
 from sedano.drivers.sqlite.backlog import BEGUN_EARLY, BEGUN_LATE, RESERVED, Entry, entry_of
 from sedano.drivers.sqlite.deliveries import read
 from sedano.drivers.sqlite.queries import load
@@ -196,6 +198,12 @@ class SqliteBroker:
     def parked(self, queues: Sequence[str]) -> list[Parked]:
         return parking.counts(self._store, queues)
 
+    def held(self, owners: Sequence[str], *, limit: int, tags: Collection[str] | None = None) -> list[Delivery]:
+        return holdings.held(self._store, owners, limit, tags)
+
+    def delayed(self, queues: Sequence[str], *, limit: int) -> tuple[int, list[tuple[float, Delivery]]]:
+        return holdings.delayed(self._store, queues, limit)
+
     def purge(self, queue: str) -> int:
         (last,) = self._store.query(_QUEUES["last-id"])[0]
         count = 0
@@ -232,6 +240,9 @@ class SqliteBroker:
 
     def locate(self, task_ids: Collection[str], queues: Sequence[str], *, most: int) -> tuple[dict[str, Place], bool]:
         return workflows.locate(self._store, task_ids, queues, most)
+
+    def find(self, task_id: str, queues: Sequence[str], *, most: int) -> tuple[Found | None, bool]:
+        return workflows.find(self._store, task_id, queues, most)
 
     # -- connection ---------------------------------------------------------------------------------------------------
 

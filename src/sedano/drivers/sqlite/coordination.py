@@ -1,13 +1,14 @@
-"""Locks, revokes and pauses on SQLite. Keeps the promises of `contracts/coordination.py`; times are of the wall clock, the only
-one that outlives a restart of the machine."""
+"""Locks, revokes, pauses and rates on SQLite. Keeps the promises of `contracts/coordination.py`; times are of the wall clock,
+the only one that outlives a restart of the machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sedano.contracts import Pause, Revoke
+from sedano.contracts import Pause, Revoke, Throttled
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, Store, storable
+from sedano.rules.rates import judge
 
 _SQL = load("coordination")
 
@@ -51,6 +52,14 @@ class SqliteCoordination:
 
     def pauses(self) -> list[Pause]:
         return [Pause(*row) for row in self._store.query(_SQL["pauses"])]
+
+    def throttle(self, name: str, per_s: float, *, returns: bool = False) -> Throttled:
+        now = self._store.clock.wall()
+        with self._store.step() as step:
+            free, promised = step.db.execute(_SQL["rate"], (storable(name),)).fetchone() or (0.0, 0.0)
+            free, promised, verdict = judge(free, promised, per_s, now, returns=returns)
+            step.db.execute(_SQL["set-rate"], (storable(name), free, promised))
+        return Throttled(0.0 if verdict.go else verdict.at - now, verdict.far)
 
     def acquire(self, name: str, owner: str, *, ttl_s: float) -> int | None:
         """A free lock begins a new term, even for the owner who had it before: in between it might have been anybody's."""

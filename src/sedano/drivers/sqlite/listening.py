@@ -6,7 +6,8 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, Store, as_json
@@ -24,19 +25,19 @@ _ENLIST, _IS_ENLISTED, _SEEN = _SQL["enlist"], _SQL["is-enlisted"], _SQL["seen"]
 _ADDRESSES, _STRIKE_OFF_UNSEEN = _SQL["addresses"], _SQL["strike-off-unseen"]
 
 
-@dataclass(slots=True)
-class Heard:
+class Heard(msgspec.Struct):
     """Why a sleep ended. `rung` are datagrams; `look`: the store has changed since the last look; `over`: a descriptor
     of the caller is readable, or the time is up."""
 
-    rung: list[bytes] = field(default_factory=list)
+    rung: list[bytes] = msgspec.field(default_factory=list)
     look: bool = False
     over: bool = False
 
 
 class Listener:
-    """`kind` is work, results, mailbox or replies (see the schema). Without an ear, `polls` is True from the start; it
-    becomes so when somebody who could not reach us has struck us off (another container, another user).
+    """`kind` is work, results, mailbox, replies (see the schema) or events, whose `name` is a pattern of routing keys.
+    Without an ear, `polls` is True from the start; it becomes so when somebody who could not reach us has struck us off
+    (another container, another user).
 
     `missed` is the row's count as it was last seen.
     """
@@ -44,7 +45,7 @@ class Listener:
     def __init__(self, store: Store, kind: str, *, exchange: str = "", name: str = "", polls: bool = False) -> None:
         self._store = store
         self._kind, self._exchange, self._name = kind, exchange, name
-        self._gets_mail = kind in ("mailbox", "replies")
+        self._gets_mail = kind in ("mailbox", "replies", "events")
         self._ear = None if polls else open_ear()
         self._pid = os.getpid()
         self.polls = self._ear is None

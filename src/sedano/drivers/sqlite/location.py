@@ -7,13 +7,14 @@ sqlite:////absolute/path.db                                    ?busy_timeout=10 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import msgspec
+
 from sedano.exceptions import ImproperlyConfigured
+from sedano.nearest import nearest
 
 SCHEMES = ("sqlite",)
 BUSY_TIMEOUT_S = 10.0
@@ -32,8 +33,7 @@ _NETWORK = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """`path` is absolute, without symbolic links. `max_bytes` None: as large as the disk allows."""
 
     path: str
@@ -111,8 +111,8 @@ def _read_mounts() -> str:
 def _check_known(url: str, given: str) -> None:
     if given in _PARAMETERS:
         return
-    near = difflib.get_close_matches(given, _PARAMETERS, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(_PARAMETERS)}."
+    near = nearest(given, _PARAMETERS)
+    hint = f"Did you mean {near}?" if near else f"There are: {', '.join(_PARAMETERS)}."
     raise ImproperlyConfigured(f"{url!r}: unknown parameter {given!r}. {hint}")
 
 

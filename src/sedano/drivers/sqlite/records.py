@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from sedano.contracts import ChordPart, ChordReady, ResultWrite
 from sedano.drivers.sqlite.queries import load
@@ -69,8 +70,7 @@ def end_chord(step: Step, group_id: str, now: float) -> None:
     step.db.execute(_SQL["drop-parts"], (chord,))
 
 
-@dataclass(slots=True)
-class _Chord:
+class _Chord(msgspec.Struct):
     id: int
     size: int | None = None
     counted: int = 0

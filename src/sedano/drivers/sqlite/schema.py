@@ -6,19 +6,20 @@ not edited again. The files are `migrations/<number>_<name>.forward.sql` and `.b
 
 from __future__ import annotations
 
+import pkgutil
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
+
+import msgspec
 
 from sedano.exceptions import ImproperlyConfigured
 
 _ANY_TABLE = "SELECT 1 FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' LIMIT 1"
+_NAMES = ("0001_store", "0002_chord_claims", "0003_parked", "0004_pauses", "0005_workflows", "0006_rates")
 APPLICATION_ID = int.from_bytes(b"Sdno", "big")
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One step; `number` is the version that `forward` reaches and `backward` leaves."""
 
     number: int
@@ -29,18 +30,19 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """All that this version of Sedano knows, by number."""
-    folder = resources.files("sedano.drivers.sqlite").joinpath("migrations")
-    suffix = ".forward.sql"
-    names = sorted(entry.name.removesuffix(suffix) for entry in folder.iterdir() if entry.name.endswith(suffix))
     return [
         Migration(
-            int(name.partition("_")[0]),
-            name.partition("_")[2],
-            folder.joinpath(f"{name}.forward.sql").read_text("utf-8"),
-            folder.joinpath(f"{name}.backward.sql").read_text("utf-8"),
+            int(name.partition("_")[0]), name.partition("_")[2], _read(f"{name}.forward.sql"), _read(f"{name}.backward.sql")
         )
-        for name in names
+        for name in _NAMES
     ]
+
+
+def _read(file: str) -> str:
+    # Not by importlib.resources, which takes longer to import than the rest of this driver.
+    data = pkgutil.get_data("sedano.drivers.sqlite", f"migrations/{file}")
+    assert data is not None
+    return data.decode()
 
 
 KNOWN: Sequence[Migration] = tuple(migrations())

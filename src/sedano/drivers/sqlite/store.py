@@ -14,7 +14,6 @@ import contextlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -39,8 +38,7 @@ _to_json = msgspec.json.Encoder().encode
 _to_msgpack = msgspec.msgpack.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
+class Ring(msgspec.Struct, frozen=True):
     """To be rung after the commit. `ids`: these results, which are missed when it cannot be told."""
 
     listener: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from sedano.contracts import (
     Begin,
@@ -39,8 +40,7 @@ _RANDOM_BITS = 16
 _STATES = {Standing.RESERVED: RESERVED, Standing.BEGUN_EARLY: BEGUN_EARLY, Standing.BEGUN_LATE: BEGUN_LATE}
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A message in the hands of a lease."""
 
     id: int
@@ -73,8 +73,7 @@ def give_back(step: Step, found: Iterable[Held], *states: int) -> int:
     return len(rows)
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """One turn of `lease`; its parts are to be called in the order of the contract. `entries`: the messages that each
     settlement sends out, ready to be stored. `writes_results`: results and chord parts go into this store."""
 
@@ -83,7 +82,7 @@ class Turn:
     now: float
     writes_results: bool
     reply: TurnReply
-    _hands: dict[str, Held] = field(default_factory=dict)
+    _hands: dict[str, Held] = msgspec.field(default_factory=dict)
     _paused: frozenset[int] = frozenset()
 
     def heed_pauses(self) -> None:

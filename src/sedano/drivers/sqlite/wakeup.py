@@ -13,7 +13,6 @@ import enum
 import errno
 import functools
 import os
-import secrets
 import socket
 import stat
 import tempfile
@@ -37,7 +36,7 @@ class Ear:
 
     def __init__(self, folder: str) -> None:
         """Raises OSError when it cannot be bound."""
-        self.address = os.path.join(folder, f"{os.getpid()}-{secrets.token_hex(4)}.sock")
+        self.address = os.path.join(folder, f"{os.getpid()}-{os.urandom(4).hex()}.sock")
         self._pid = os.getpid()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sedano.contracts import Outgoing, Place, Where
+from sedano.contracts import Found, Outgoing, Place, Where
 from sedano.drivers.sqlite.backlog import BEGUN_EARLY, BEGUN_LATE, DELAYED, READY, RESERVED
 from sedano.drivers.sqlite.queries import load
 from sedano.drivers.sqlite.store import Step, Store, as_json, storable
@@ -60,6 +60,26 @@ def locate(store: Store, task_ids: Collection[str], queues: Sequence[str], most:
         for raw, state, queue, due, node in rows[:most]:
             task_id = task_id_of(raw)
             if task_id in wanted:
-                where = _WHERE[state]
-                places[task_id] = Place(where, queue, node, due if where in (Where.DELAYED, Where.PARKED) else None)
+                places[task_id] = _place(state, queue, due, node)
     return places, is_whole
+
+
+def find(store: Store, task_id: str, queues: Sequence[str], most: int) -> tuple[Found | None, bool]:
+    found, is_whole = None, True
+    for queue, cause, detail, raw in store.query(_SQL["find-dead"], (storable(task_id), store.clock.wall())):
+        found = Found(Place(Where.DEAD, queue, detail=f"{cause}: {detail}"), raw)
+    names = as_json(list(queues))
+    for name, given in (("look-parked", (most + 1, names)), ("look-held", (most + 1,)), ("look-waiting", (most + 1, names))):
+        rows = store.query(_SQL[name], given)
+        is_whole = is_whole and len(rows) <= most
+        for raw, state, queue, due, node in rows[:most]:
+            if task_id_of(raw) == task_id:
+                place = _place(state, queue, due, node)
+                ahead = store.query(_SQL["ahead"], (queue, raw))[0][0] if place.where is Where.READY else None
+                found = Found(place, raw, ahead)
+    return found, is_whole
+
+
+def _place(state: int, queue: str, due: float | None, node: str) -> Place:
+    where = _WHERE[state]
+    return Place(where, queue, node, due if where in (Where.DELAYED, Where.PARKED) else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-EVENTS = "not yet: comes with the events"
+EVENTS = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
 CONTROL = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
 
 ROWS = (
@@ -56,7 +56,6 @@ ROWS = (
         "json",
         "How events are written.",
         old_names=("CELERY_EVENT_SERIALIZER",),
-        effect=EVENTS,
     ),
     Option(
         "event_exchange",
@@ -64,7 +63,6 @@ ROWS = (
         "celeryev",
         "The exchange of events.",
         old_names=("CELERY_EVENT_EXCHANGE",),
-        effect=EVENTS,
     ),
     Option(
         "control_queue_ttl",

@@ -68,6 +68,13 @@ ROWS = (
         origin="sedano",
     ),
     Option(
+        "worker_http",
+        "string",
+        None,
+        "Where the worker answers HTTP probes and shows metrics: HOST:PORT, PORT (on loopback), unix:PATH; unset, nowhere.",
+        origin="sedano",
+    ),
+    Option(
         "worker_window_time",
         "float",
         0.02,

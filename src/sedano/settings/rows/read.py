@@ -6,7 +6,6 @@ from sedano.settings.option import WORKS, Option, Type
 
 PYTHON = "not needed: a detached worker goes on in the Python that it was started with"
 BEAT = "not yet: comes with beat"
-EVENTS = "not yet: comes with the events"
 
 
 def _row(
@@ -111,7 +110,7 @@ ROWS = (
     ),
     *_daemon_rows("worker", WORKS, python=PYTHON, log_name=("CELERYD_LOG_FILE",)),
     *_daemon_rows("beat", BEAT, log_name=("CELERYBEAT_LOG_FILE",)),
-    *_daemon_rows("events", EVENTS),
+    *_daemon_rows("events", WORKS, python=PYTHON),
     _row(
         "CELERY_DB_REUSE_MAX",
         "int",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-EVENTS = "not yet: comes with the events"
 QUEUE_TYPE = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
 
 ROWS = (
@@ -143,7 +142,14 @@ ROWS = (
         "How often a worker may start a task that has no rate limit of its own, such as '10/m'.",
         old_names=("CELERY_DEFAULT_RATE_LIMIT",),
         form="rate",
-        effect="not yet: comes with the rate limits",
+    ),
+    Option(
+        "task_rate_limit_scope",
+        "string",
+        "worker",
+        "Whose a rate limit is: each worker's, as in Celery, or the whole cluster's, counted in the store.",
+        choices=("worker", "cluster"),
+        origin="sedano",
     ),
     Option(
         "task_default_priority",
@@ -267,7 +273,6 @@ ROWS = (
         "Announce each call that is sent with an event.",
         old_names=("CELERY_SEND_TASK_SENT_EVENT",),
         documented_names=("CELERY_SEND_SENT_EVENT",),
-        effect=EVENTS,
     ),
     Option(
         "task_serializer",

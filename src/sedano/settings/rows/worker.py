@@ -82,7 +82,6 @@ ROWS = (
         False,
         "Ignore all rate limits.",
         old_names=("CELERY_DISABLE_RATE_LIMITS",),
-        effect="not yet: comes with the rate limits",
     ),
     Option(
         "worker_deduplicate_successful_tasks",
@@ -176,7 +175,6 @@ ROWS = (
         False,
         "Allow the command `pool_restart`.",
         old_names=("CELERYD_POOL_RESTARTS",),
-        effect="not yet: comes with the control commands",
     ),
     Option(
         "worker_pool_start_method",
@@ -248,7 +246,6 @@ ROWS = (
         False,
         "Send an event at each step of a task, as `worker -E` does.",
         old_names=("CELERY_SEND_EVENTS",),
-        effect="not yet: comes with the events",
     ),
     Option(
         "worker_state_db",
@@ -257,7 +254,7 @@ ROWS = (
         "The file in which a worker keeps revoked ids through a restart.",
         old_names=("CELERYD_STATE_DB",),
         form="path",
-        effect="not needed: revokes are kept in the store, for all workers",
+        effect="not needed: revokes are kept in the store, for all workers; the ids in a file of Celery's are taken over",
     ),
     Option(
         "worker_task_log_datefmt",

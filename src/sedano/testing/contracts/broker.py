@@ -5,6 +5,7 @@ from __future__ import annotations
 from sedano.testing.contracts.beginnew import BeginNewContract
 from sedano.testing.contracts.chords import ChordSettlingContract, SeparateChordContract
 from sedano.testing.contracts.deadletters import DeadLetterContract
+from sedano.testing.contracts.holdings import HoldingsContract
 from sedano.testing.contracts.leases import LeaseContract, LostLeaseContract, RefencingContract, RetiringContract
 from sedano.testing.contracts.opening import OpeningContract
 from sedano.testing.contracts.parking import ParkingContract
@@ -74,5 +75,6 @@ class BrokerContract(
     WaitFdsContract,
     WorkflowRecordContract,
     LocatingContract,
+    HoldingsContract,
 ):
     """Everything that `contracts/broker.py` promises."""

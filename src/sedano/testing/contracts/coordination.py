@@ -178,5 +178,38 @@ class LockContract:
         coordination.close()
 
 
-class CoordinationContract(RevokeContract, LockContract):
+class RateContract:
+    def test_given_a_rate_when_calls_come_at_once_then_one_begins_and_the_others_get_times_of_their_own(
+        self, store: StoreUnderTest
+    ) -> None:
+        coordination, other = store.coordination(), store.coordination()
+        assert coordination.throttle("slow", 0.1).wait_s == 0.0
+        waits = [connection.throttle("slow", 0.1).wait_s for connection in (other, coordination, other)]
+        assert waits == pytest.approx([10.0, 20.0, 30.0], abs=1.0)
+        assert coordination.throttle("other", 0.1).wait_s == 0.0
+
+    def test_given_a_call_that_has_waited_when_another_was_faster_then_it_is_the_next(self, store: StoreUnderTest) -> None:
+        coordination = store.coordination()
+        coordination.throttle("slow", 0.1)
+        coordination.throttle("slow", 0.1)
+        assert coordination.throttle("slow", 0.1, returns=True).wait_s == pytest.approx(10.0, abs=1.0)
+
+    def test_given_its_time_has_come_when_asked_then_the_call_begins(self, store: StoreUnderTest) -> None:
+        coordination = store.coordination()
+        coordination.throttle("quick", 2.0)
+        wait_s = coordination.throttle("quick", 2.0).wait_s
+        assert 0.0 < wait_s <= 0.5
+        store.pass_time(wait_s + 0.01)
+        assert coordination.throttle("quick", 2.0, returns=True).wait_s == 0.0
+
+    def test_given_very_many_calls_when_they_come_too_early_then_the_last_are_left_in_their_queue(
+        self, store: StoreUnderTest
+    ) -> None:
+        coordination = store.coordination()
+        answers = [coordination.throttle("slow", 0.2) for _ in range(130)]
+        assert [answer.far for answer in answers] == [False] * 101 + [True] * 29
+        assert all(answer.wait_s == pytest.approx(5.0, abs=1.0) for answer in answers if answer.far)
+
+
+class CoordinationContract(RevokeContract, LockContract, RateContract):
     """Everything that `contracts/coordination.py` promises."""

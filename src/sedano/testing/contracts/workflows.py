@@ -6,6 +6,7 @@ import msgspec
 
 from sedano.contracts import Outcome, Outgoing, Place, Where, WorkflowNote
 from sedano.exceptions import OperationalError
+from sedano.protocol.peek import task_id_of
 from sedano.testing.contracts.harness import StoreUnderTest, race
 from sedano.testing.contracts.messages import batch, dead, message, outgoing, settlement, task_ids
 
@@ -120,6 +121,32 @@ class LocatingContract:
         assert slot.broker.locate(["waits"], ["other"], most=100) == ({}, True)
         slot.release([held])
         assert slot.broker.locate(["held"], ["q"], most=100)[0] == {"held": Place(Where.READY, "q")}
+
+    def test_given_a_call_in_any_place_when_found_then_its_message_comes_with_it(self, store: StoreUnderTest) -> None:
+        slot, now = store.slot(), store.now()
+        slot.broker.publish(batch("q", ["held", "ends"]))
+        held, ends = slot.reserve("q")
+        slot.settle(dead(ends, now))
+        slot.broker.publish([outgoing("q", f"w{number}", priority=3) for number in range(5)])
+        slot.broker.publish([outgoing("q", "urgent"), outgoing("r", "w3", priority=3), outgoing("q", "later", due=now + 40)])
+        queues = ["q"]
+
+        def found(task_id: str) -> tuple[Where, int | None]:
+            one, is_whole = slot.broker.find(task_id, queues, most=100)
+            assert one is not None
+            assert is_whole
+            assert task_id_of(one.raw) == task_id
+            return one.place.where, one.ahead
+
+        assert [found(f"w{number}") for number in range(5)] == [(Where.READY, number + 1) for number in range(5)]
+        assert found("urgent") == (Where.READY, 0)
+        assert (found("held"), found("later"), found("ends")) == (
+            (Where.RESERVED, None), (Where.DELAYED, None), (Where.DEAD, None),
+        )  # fmt: skip
+        assert slot.broker.find("nobody", queues, most=100) == (None, True)
+        assert slot.broker.find("w4", queues, most=2)[1] is False
+        assert slot.release([held]) == 1
+        assert found("held") == (Where.READY, 0)
 
     def test_given_more_messages_than_are_looked_at_when_located_then_it_is_said(self, store: StoreUnderTest) -> None:
         broker = store.broker()

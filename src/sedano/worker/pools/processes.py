@@ -11,11 +11,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from sedano import signals
 from sedano.worker.pools.events import PoolBroken, PoolEvent, SlotBorn, SlotDead
-from sedano.worker.respawn import RespawnOrder, start_template
+from sedano.worker.respawn import RespawnOrder, start_template, try_to_load
 from sedano.worker.slotprocess import SlotMaker
 from sedano.worker.template import BORN, DEAD, FORK, RECORD, TemplateEnds, run_template
 
@@ -52,6 +54,7 @@ class ProcessPool:
         self._ordinal = 0
         self._names: dict[int, str] = {}  # of the slot that was ordered last for each row
         self._spawns = spawns
+        self._modules: tuple[str, ...] = ()  # to be imported besides the app, by order of an operator
         self._barren = 0  # templates in a row that died without having borne a slot
 
     # -- the template -------------------------------------------------------------------------------------------------
@@ -95,6 +98,8 @@ class ProcessPool:
 
     def _start_by_exec(self) -> None:
         order = self._respawn()
+        if order is not None and self._modules:
+            order = msgspec.structs.replace(order, modules=self._modules)
         if order is None:
             raise PoolBroken(
                 "the pool processes cannot be started: their template has to load the app again, and nobody said where it "
@@ -105,6 +110,23 @@ class ProcessPool:
         self._template = start_template(order, ends, self._maker, spawning=self._spawns)
         theirs.close()
         self._socket, self._answers = ours, b""
+
+    def try_to_load(self, modules: Sequence[str]) -> tuple[frozenset[str], str]:
+        """Whether the app and `modules` can be loaded anew: (the tasks there are then, "" or what is wrong). Blocks, and
+        changes nothing."""
+        order = self._respawn()
+        if order is None:
+            return frozenset(), "nobody said where the app is: start the worker with `sedano -A module:app worker`"
+        return try_to_load(msgspec.structs.replace(order, modules=tuple(modules)), self._maker)
+
+    def renew(self, modules: Sequence[str]) -> None:
+        """Start another template, which loads the app and `modules` anew; no slot may be there. Raises PoolBroken."""
+        assert self._socket is not None
+        old, template = self._socket, self._template
+        self._modules = tuple(modules)
+        self._start_by_exec()
+        old.close()  # the old one leaves at end of file
+        _wait_status(template)
 
     def _before_fork(self) -> None:
         """Tell the app: in a forked template, or here when processes are spawned."""

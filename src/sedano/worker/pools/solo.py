@@ -60,6 +60,7 @@ class SoloPool:
                 options=maker.options,
                 wake_fd=self._wake[0],
                 notify_fd=self._notify_fd,
+                tell_fd=maker.tell_fd,
             )
             self._tell(SlotBorn(index, pid))
             exitcode = self._run(context)

@@ -37,3 +37,11 @@ DELETE FROM pauses WHERE queue = ?1 RETURNING queue
 -- name: pauses
 -- (queue's name, since, reason, by whom)
 SELECT q.name, p.since, p.reason, p.by_whom FROM pauses AS p CROSS JOIN queues AS q ON q.id = p.queue ORDER BY q.name
+
+-- name: rate
+-- (free, promised)
+SELECT free, promised FROM rates WHERE name = ?1
+
+-- name: set-rate
+INSERT INTO rates (name, free, promised) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET free = excluded.free, promised = excluded.promised

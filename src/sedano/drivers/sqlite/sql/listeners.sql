@@ -90,8 +90,34 @@ SELECT id, address FROM listeners WHERE kind = ?1 AND exchange = ?2 AND name = i
 -- name: drop-old-mail
 DELETE FROM mail WHERE posted_at < ?1
 
+-- name: oldest-mail
+-- When the mail that waits longest was posted: without a look at the rest.
+SELECT posted_at FROM mail ORDER BY id LIMIT 1
+
 -- name: has-mail
 SELECT 1 FROM mail WHERE listener = ?1 LIMIT 1
 
 -- name: take-mail
 DELETE FROM mail WHERE listener = ?1 RETURNING id, raw
+
+-- name: patterns
+-- What is listened to among the events of exchange ?1: (name), a pattern of routing keys.
+SELECT DISTINCT name FROM listeners WHERE kind = 'events' AND exchange = ?1
+
+-- name: event-boxes
+-- Who listens to events of exchange ?1: (id, address, name).
+SELECT id, address, name FROM listeners WHERE kind = 'events' AND exchange = ?1
+
+-- name: put
+-- Into the box of listener ?1 at ?2: the message ?3.
+INSERT INTO mail (listener, posted_at, raw) VALUES (?1, ?2, ?3)
+
+-- name: span
+-- The first and the last number in the box of listener ?1.
+SELECT (SELECT min(id) FROM mail WHERE listener = ?1), (SELECT max(id) FROM mail WHERE listener = ?1)
+
+-- name: drop-surplus
+-- Leave the newest ?2 in the box of listener ?1.
+DELETE FROM mail WHERE listener = ?1 AND id <= (
+  SELECT id FROM mail WHERE listener = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2
+)

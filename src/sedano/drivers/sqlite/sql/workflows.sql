@@ -46,3 +46,17 @@ WHERE q.name IN (SELECT value FROM json_each(?2)) LIMIT ?1
 -- Dead letters of the calls in the JSON list ?1 at ?2, the oldest first: (task_id, queue, cause, detail).
 SELECT d.task_id, q.name, d.cause, d.detail FROM dead AS d JOIN queues AS q ON q.id = d.queue
 WHERE d.ends_at > ?2 AND d.task_id IN (SELECT value FROM json_each(?1)) ORDER BY d.id
+
+-- name: find-dead
+-- Dead letters of the call ?1 at ?2, the oldest first: (queue, cause, detail, raw).
+SELECT q.name, d.cause, d.detail, d.raw FROM dead AS d JOIN queues AS q ON q.id = d.queue
+WHERE d.ends_at > ?2 AND d.task_id = ?1 ORDER BY d.id
+
+-- name: ahead
+-- How many ready messages of queue ?1 are to be taken before the first that is ?2 to the byte.
+SELECT count(*) FROM messages AS m INDEXED BY messages_ready JOIN (
+  SELECT r.queue, r.priority, r.place, r.id FROM queues AS q CROSS JOIN messages AS r INDEXED BY messages_ready
+  CROSS JOIN bodies AS b ON b.id = r.id
+  WHERE q.name = ?1 AND r.queue = q.id AND r.state = 0 AND b.raw = ?2 ORDER BY r.priority, r.place, r.id LIMIT 1
+) AS it ON m.queue = it.queue
+WHERE m.state = 0 AND (m.priority, m.place, m.id) < (it.priority, it.place, it.id)

@@ -1,0 +1,10 @@
+"""`celery.contrib`."""
+
+from __future__ import annotations
+
+from sedano.compat.later import children_of
+
+# The import system looks for submodules only where there is a path; the finder of `as_celery` answers for them.
+__path__: list[str] = []
+
+__getattr__ = children_of("celery.contrib")

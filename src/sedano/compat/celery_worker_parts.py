@@ -1,0 +1,81 @@
+"""`celery.worker.components`, `.strategy`, `.pidbox` and `.loops`: names of the parts of Celery's worker.
+
+A node has no such parts. The classes are here to be named by `requires` of the user's own steps, which is true of each of them
+before any step starts; what would have to work says what to use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sedano.worker.bootsteps import StartStopStep, Step
+
+
+class _Part(StartStopStep):
+    """A part of Celery's worker that is no step here."""
+
+    def include_if(self, parent: Any) -> bool:
+        del parent
+        return False
+
+
+class Timer(Step):
+    """Named by `requires`; it is never made."""
+
+    def include_if(self, parent: Any) -> bool:
+        del parent
+        return False
+
+
+class Hub(_Part):
+    """As `Timer`."""
+
+
+class Pool(_Part):
+    """As `Timer`."""
+
+
+class Beat(_Part):
+    """As `Timer`."""
+
+
+class StateDB(_Part):
+    """As `Timer`."""
+
+
+class Consumer(_Part):
+    """As `Timer`."""
+
+
+def default(task: Any, app: Any, consumer: Any, **_: Any) -> Any:
+    """Celery's way of taking a message. Slots take theirs from the store, and no strategy of a task is asked."""
+    del app, consumer
+    raise NotImplementedError(
+        f"the strategy of {getattr(task, 'name', task)!r} is not asked: each slot of a node takes its own messages. To see or "
+        "refuse calls, use the signal task_received, or raise Reject or Ignore in a before_start hook of the task"
+    )
+
+
+class Pidbox:
+    """Celery's mailbox of a worker; a node has one of its own, which is no object to be made."""
+
+    def __init__(self, c: Any) -> None:
+        del c
+        raise NotImplementedError("a node hears commands by itself: add your own with celery.worker.control.control_command")
+
+
+class gPidbox(Pidbox):  # noqa: N801 - Celery's name
+    """As `Pidbox`."""
+
+
+def asynloop(*args: Any, **kwargs: Any) -> None:
+    """Celery's event loop. Raises NotImplementedError."""
+    del args, kwargs
+    raise NotImplementedError("a node has no event loop of Kombu's: use a step of app.steps['worker'] with a thread of its own")
+
+
+synloop = asynloop
+
+__all__ = [
+    "Beat", "Consumer", "Hub", "Pidbox", "Pool", "StateDB", "Timer", "asynloop", "default", "gPidbox", "synloop",
+]  # fmt: skip

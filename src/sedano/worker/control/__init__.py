@@ -1,0 +1,1 @@
+"""Commands that a node answers, one module for what belongs together."""

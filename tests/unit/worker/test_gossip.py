@@ -1,0 +1,59 @@
+"""Elections: whoever counts when, one acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from sedano.app.lamport import LamportClock
+from sedano.worker.gossip import Gossip
+
+
+class Channel:
+    """Hands each event to every node in one order, as the store does; what nodes say while they hear comes after."""
+
+    def __init__(self, clocks: Mapping[str, int]) -> None:
+        self.acted: list[str] = []
+        self._waiting: list[dict[str, Any]] = []
+        self.nodes = {name: self._node(name, LamportClock(value)) for name, value in clocks.items()}
+        for other in self.nodes:
+            for node in self.nodes.values():
+                node.hear({"type": "worker-online", "hostname": other, "clock": 0, "freq": 2.0})
+
+    def _node(self, name: str, clock: LamportClock) -> Gossip:
+        def emit(kind: str, fields: Mapping[str, Any]) -> None:
+            self._waiting.append({**fields, "type": kind, "hostname": name, "pid": 1, "clock": clock.forward()})
+
+        return Gossip(name, 1, clock, emit, lambda _topic, _action: self.acted.append(name))
+
+    def flow(self) -> None:
+        while self._waiting:
+            event = self._waiting.pop(0)
+            for node in self.nodes.values():
+                node.hear(event)
+
+
+@pytest.mark.parametrize("late", ["a", "b", "c", "d"])
+def test_given_a_node_that_hears_of_an_election_when_it_is_over_then_nobody_acts_again(late: str) -> None:
+    """The one that was asleep has the lowest clock."""
+    channel = Channel({name: 1 if name == late else 50 for name in "abcd"})
+    for name, node in channel.nodes.items():
+        if name != late:
+            node.elect("who", "task", None)
+    channel.flow()
+    assert len(channel.acted) == 1
+    channel.nodes[late].elect("who", "task", None)
+    channel.flow()
+    assert len(channel.acted) == 1
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_given_nodes_when_all_stand_then_the_one_with_the_lowest_clock_acts(count: int) -> None:
+    names = [f"n{n}" for n in range(count)]
+    channel = Channel({name: 100 - n for n, name in enumerate(names)})
+    for node in channel.nodes.values():
+        node.elect("who", "task", None)
+    channel.flow()
+    assert channel.acted == [names[-1]]
