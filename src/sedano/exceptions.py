@@ -277,6 +277,14 @@ class LeaseLost(CeleryError):
         super().__init__(f"the lease of {owner} was taken over by another node{': ' + detail if detail else ''}")
 
 
+class LeadershipLost(CeleryError):
+    """Another beat leads, or the lock has run out; nothing of the operation was applied."""
+
+    def __init__(self, owner: str, term: int) -> None:
+        self.owner, self.term = owner, term
+        super().__init__(f"{owner} leads no more: its term {term} is over, nothing was written")
+
+
 class UnknownStore(ImproperlyConfigured):
     """There is no driver for the URL."""
 

@@ -7,7 +7,14 @@ from collections.abc import Generator
 import pytest
 from tests.contracts.stores import memory_store
 
-from sedano.testing.contracts import BrokerContract, BusContract, CoordinationContract, ResultsContract, StoreUnderTest
+from sedano.testing.contracts import (
+    BrokerContract,
+    BusContract,
+    CoordinationContract,
+    ResultsContract,
+    SchedulesContract,
+    StoreUnderTest,
+)
 
 
 @pytest.fixture
@@ -29,4 +36,8 @@ class TestMemoryCoordination(CoordinationContract):
 
 
 class TestMemoryBus(BusContract):
+    pass
+
+
+class TestMemorySchedules(SchedulesContract):
     pass

@@ -20,6 +20,7 @@ from sedano.contracts.coordination import Coordination, Revoke, Throttled
 from sedano.contracts.opening import OpenOptions
 from sedano.contracts.queues import DeadLetter, Depth, Parked, Pause, QueueSpec
 from sedano.contracts.results import Results, ResultStream
+from sedano.contracts.schedules import Change, Entry, Fence, Look, Run, Schedules, Tick
 from sedano.contracts.settlement import (
     ChordPart,
     ChordStart,
@@ -48,6 +49,7 @@ __all__ = [
     "Broker",
     "Bus",
     "Capabilities",
+    "Change",
     "ChordPart",
     "ChordReady",
     "ChordStart",
@@ -57,10 +59,13 @@ __all__ = [
     "Delay",
     "Delivery",
     "Depth",
+    "Entry",
     "Fate",
+    "Fence",
     "Found",
     "Lease",
     "LeaseRecord",
+    "Look",
     "Mailbox",
     "OpenOptions",
     "Outcome",
@@ -74,11 +79,14 @@ __all__ = [
     "ResultWrite",
     "Results",
     "Revoke",
+    "Run",
+    "Schedules",
     "Settlement",
     "Source",
     "Standing",
     "Taken",
     "Throttled",
+    "Tick",
     "TurnReply",
     "Where",
     "WorkflowNote",

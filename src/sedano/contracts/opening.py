@@ -2,6 +2,7 @@
 
     open_broker(url, options) -> Broker          open_results(url, options) -> Results
     open_coordination(url, options) -> Coordination    open_bus(url, options) -> Bus
+    open_schedules(url, options, space) -> Schedules   the entries of one space
     shares_store(broker_url, results_url) -> bool  may settle write results in the same step?
 
 A driver exports those that it can honour (`SCHEMES` names the URL schemes). Opening does not connect where the first use

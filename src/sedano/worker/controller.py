@@ -226,5 +226,6 @@ __all__ = ["WorkController", "start_worker", "worker_options"]
 
 def _is_main_thread() -> bool:
     """Asked of the system where it can tell: in a process that eventlet has patched, Python's own answer is another one."""
-    is_pythons_main: bool = threading.current_thread() is threading.main_thread()
-    return threading.get_native_id() == os.getpid() if sys.platform == "linux" else is_pythons_main
+    if sys.platform == "linux":
+        return threading.get_native_id() == os.getpid()
+    return threading.current_thread() is threading.main_thread()

@@ -7,11 +7,12 @@ in the process who opens the same URL shares it. `cache+memory://` is Celery's n
 
 from __future__ import annotations
 
-from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results
+from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results, Schedules
 from sedano.drivers.memory.broker import MemoryBroker
 from sedano.drivers.memory.bus import MemoryBus
 from sedano.drivers.memory.coordination import MemoryCoordination
 from sedano.drivers.memory.results import MemoryResults
+from sedano.drivers.memory.schedules import MemorySchedules
 from sedano.drivers.memory.store import SCHEMES, forget_store, store_at
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "open_bus",
     "open_coordination",
     "open_results",
+    "open_schedules",
     "shares_store",
 ]
 
@@ -40,6 +42,10 @@ def open_coordination(url: str, options: OpenOptions) -> Coordination:
 
 def open_bus(url: str, options: OpenOptions) -> Bus:
     return MemoryBus(store_at(url), options.control_exchange, options.event_exchange)
+
+
+def open_schedules(url: str, options: OpenOptions, space: str) -> Schedules:
+    return MemorySchedules(store_at(url), options.clock, space)
 
 
 def shares_store(broker_url: str, results_url: str) -> bool:

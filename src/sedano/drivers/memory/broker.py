@@ -61,7 +61,7 @@ class MemoryBroker:
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         with self._store.lock:
-            self._publish_all(messages)
+            self._store.publish(messages, self._clock.wall())
             for outgoing in messages:
                 if outgoing.workflow is not None:
                     self._store.workflows.keep(outgoing.workflow, self._clock.wall())
@@ -269,7 +269,7 @@ class MemoryBroker:
         if held is None and (key is None or owner.pendings.pop(key, None) is None):
             reply.refused.append(settlement.tag)
             return
-        self._publish_all(settlement.messages_out)
+        self._store.publish(settlement.messages_out, self._clock.wall())
         if self._capabilities.shared_results:
             self._write_result(owner, settlement, reply)
         elif (pending := pending_of(settlement)) is not None:
@@ -316,18 +316,6 @@ class MemoryBroker:
         reply.begun.append(order.tag)
 
     # -- shared steps -------------------------------------------------------------------------------------------------
-
-    def _publish_all(self, messages: Sequence[Outgoing]) -> None:
-        """All or nothing: whatever can be raised is raised before the first message is stored."""
-        now = self._clock.wall()
-        entries = [(item, outgoing) for outgoing in messages for item in self._store.queues.items_of(outgoing, now)]
-        for item, outgoing in entries:
-            if outgoing.due is None:
-                self._store.queues.put_last(item)
-            elif outgoing.parked:
-                self._store.queues.park(item, outgoing.parked, outgoing.due)
-            else:
-                self._store.queues.delay(item, outgoing.due)
 
     def _give_back(self, owner: Owner, tags: Sequence[str], *standings: Standing) -> int:
         items = self._store.owners.take(owner, tags, *standings)

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from sedano.contracts import Outgoing
 from sedano.drivers.memory.agreements import Agreements
+from sedano.drivers.memory.book import Book
 from sedano.drivers.memory.deadletters import DeadLetters
 from sedano.drivers.memory.owners import Owners
 from sedano.drivers.memory.queues import STEPS, Item, Queues
@@ -34,7 +36,23 @@ class Store:
         self.agreements = Agreements()
         self.switchboard = Switchboard()
         self.workflows = Workflows()
+        self.books: dict[str, Book] = {}
         self._waiting: dict[Waker, frozenset[str]] = {}
+
+    def publish(self, messages: Sequence[Outgoing], now: float) -> None:
+        """All or nothing: whatever can be raised is raised before the first message is stored."""
+        entries = [(item, outgoing) for outgoing in messages for item in self.queues.items_of(outgoing, now)]
+        for item, outgoing in entries:
+            if outgoing.due is None:
+                self.queues.put_last(item)
+            elif outgoing.parked:
+                self.queues.park(item, outgoing.parked, outgoing.due)
+            else:
+                self.queues.delay(item, outgoing.due)
+
+    def book(self, space: str) -> Book:
+        """The entries of the space, none at first."""
+        return self.books.setdefault(space, Book())
 
     def start_waiting(self, waker: Waker, queues: Sequence[str]) -> None:
         """From now on `waker` is woken when one of `queues` gets work, and at once if it has some."""

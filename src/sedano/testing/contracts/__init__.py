@@ -18,6 +18,7 @@ _SUITES = (
     "publishing",
     "results",
     "schedule",
+    "schedules",
     "settlements",
     "takeovers",
     "turns",
@@ -32,6 +33,7 @@ from sedano.testing.contracts.bus import BusContract
 from sedano.testing.contracts.coordination import CoordinationContract
 from sedano.testing.contracts.harness import Driver, Slot, StoreUnderTest
 from sedano.testing.contracts.results import ResultsContract
+from sedano.testing.contracts.schedules import SchedulesContract
 
 __all__ = [
     "BrokerContract",
@@ -39,6 +41,7 @@ __all__ = [
     "CoordinationContract",
     "Driver",
     "ResultsContract",
+    "SchedulesContract",
     "Slot",
     "StoreUnderTest",
 ]

@@ -37,6 +37,7 @@ from sedano.contracts import (
     LeaseRecord,
     OpenOptions,
     Results,
+    Schedules,
     Settlement,
     TurnReply,
 )
@@ -71,6 +72,8 @@ class Driver(Protocol):
     def open_coordination(self, url: str, options: OpenOptions) -> Coordination: ...
 
     def open_bus(self, url: str, options: OpenOptions) -> Bus: ...
+
+    def open_schedules(self, url: str, options: OpenOptions, space: str) -> Schedules: ...
 
     def shares_store(self, broker_url: str, results_url: str) -> bool: ...
 
@@ -124,6 +127,11 @@ class StoreUnderTest:
         coordination = self.driver.open_coordination(self.url, self.options())
         self._open.callback(coordination.close)
         return coordination
+
+    def schedules(self, space: str = "proj") -> Schedules:
+        schedules = self.driver.open_schedules(self.url, self.options(), space)
+        self._open.callback(schedules.close)
+        return schedules
 
     def bus(self) -> Bus:
         bus = self.driver.open_bus(self.url, self.options())
