@@ -20,6 +20,7 @@ import budget
 import growth
 import lifetimes
 import sleepers
+import startup
 import table
 import workflows
 
@@ -58,6 +59,8 @@ def main(words: list[str]) -> int:
         return growth.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
     if words[:1] == ["events"]:
         return events.main(words[1:])
+    if words[:1] == ["startup"]:
+        return startup.main(words[1:], lambda name, figures: keep(name, {"about": about(), "figures": figures}))
     if words[:1] == ["sleepers"]:
         return sleepers.main(words[1:])
     if words[:1] == ["workflows"]:

@@ -20,11 +20,7 @@ import msgspec
 
 from sedano.app import urls
 from sedano.app.home import DATABASE, make_folder, store_folder
-from sedano.contracts.broker import Broker
-from sedano.contracts.bus import Bus
-from sedano.contracts.coordination import Coordination
-from sedano.contracts.opening import OpenOptions
-from sedano.contracts.results import Results
+from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results
 from sedano.exceptions import ImproperlyConfigured, OperationalError, UnknownStore
 from sedano.log import get_logger, redact_url
 from sedano.nearest import hint
@@ -151,14 +147,16 @@ class Stores(msgspec.Struct, frozen=True):
         stores = self.reachable()
         url = stores.write_url if write else stores.broker_url
         shared = self.results_url if self.results_url is not None and _share(url, self.results_url) else None
-        broker: Broker = self._driver(url).open_broker(url, msgspec.structs.replace(self.options, results_url=shared))
+        broker: Broker = self._driver(url, "open_broker").open_broker(
+            url, msgspec.structs.replace(self.options, results_url=shared)
+        )
         return broker
 
     def open_results(self) -> Results:
         """Only when `results_url` is not None: otherwise results are off."""
         if self.results_url is None:
             raise ImproperlyConfigured("No result backend is configured: set result_backend.")
-        results: Results = self._driver(self.results_url).open_results(self.results_url, self.results_options)
+        results: Results = self._driver(self.results_url, "open_results").open_results(self.results_url, self.results_options)
         return results
 
     def open_results_if_on(self) -> Results | None:
@@ -167,18 +165,18 @@ class Stores(msgspec.Struct, frozen=True):
 
     def open_coordination(self) -> Coordination:
         url = self.reachable().broker_url
-        coordination: Coordination = self._driver(url).open_coordination(url, self.options)
+        coordination: Coordination = self._driver(url, "open_coordination").open_coordination(url, self.options)
         return coordination
 
     def open_bus(self) -> Bus:
         url = self.reachable().broker_url
-        bus: Bus = self._driver(url).open_bus(url, self.options)
+        bus: Bus = self._driver(url, "open_bus").open_bus(url, self.options)
         return bus
 
-    def _driver(self, url: str) -> ModuleType:
+    def _driver(self, url: str, door: str) -> ModuleType:
         if self.embedded is not None:
             make_folder(self.embedded)
-        return load_driver(url)
+        return load_driver(url, door)
 
 
 def stores_of(conf: Any, module_file: str | None) -> Stores:
@@ -204,12 +202,18 @@ def stores_of(conf: Any, module_file: str | None) -> Stores:
     return Stores(read[0], write[0], results, embedded, options, results_options, read, write, strategy)
 
 
-def load_driver(url: str) -> ModuleType:
-    """The driver package for `url`. Raises ImproperlyConfigured naming the extra when its client library is missing."""
+def load_driver(url: str, *doors: str) -> ModuleType:
+    """The driver package for `url`, with what it exports under `doors` imported; with all that it exports where none is named.
+
+    Raises ImproperlyConfigured naming the extra when its client library is missing.
+    """
     package = DRIVERS[scheme_of(url)]
     try:
         with _importing:
-            return importlib.import_module(package)
+            driver = importlib.import_module(package)
+            for door in doors or getattr(driver, "__all__", ()):
+                getattr(driver, door)  # a package may import what is behind a door when it is first touched
+            return driver
     except ModuleNotFoundError as exc:
         extra = EXTRAS.get((exc.name or "").partition(".")[0])
         if extra is None:
@@ -332,4 +336,4 @@ def _results_transport(conf: Any) -> dict[str, Any]:
 def _share(broker_url: str, results_url: str) -> bool:
     if DRIVERS[scheme_of(broker_url)] != DRIVERS[scheme_of(results_url)]:
         return False
-    return bool(load_driver(broker_url).shares_store(broker_url, results_url))
+    return bool(load_driver(broker_url, "shares_store").shares_store(broker_url, results_url))

@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from sedano.drivers.redis.address import Address
+from sedano.contracts import OpenOptions
+from sedano.drivers.redis.address import Address, address_of
 from sedano.drivers.redis.connection import Connection
-from sedano.drivers.redis.keys import Keys
+from sedano.drivers.redis.keys import Keys, keys_of
 from sedano.drivers.redis.scripts import load
 from sedano.drivers.redis.sentinel import new_connection
 from sedano.drivers.redis.stream import Subscription
@@ -28,6 +29,13 @@ REPLIES_LIVE_MS = 10 * 60 * 1000
 
 _PER_READ = 1000
 _REMEMBERED_TAGS = 1000
+
+
+def open_bus(url: str, options: OpenOptions) -> RedisBus:
+    """Here and not in `opening.py`: a probe that is started every few seconds has no use for the other parts of the driver."""
+    address = address_of(url, options.transport, options)
+    keys = keys_of(options.transport, address.db, is_sentinel=address.sentinels is not None)
+    return RedisBus(address, keys, options.control_exchange, options.event_exchange, is_polling=options.accept_polling)
 
 
 class RedisBus:

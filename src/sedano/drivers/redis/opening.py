@@ -1,4 +1,4 @@
-"""The four ways in (`contracts/opening.py`)."""
+"""The ways in (`contracts/opening.py`), but for the bus: see there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import functools
 from sedano.contracts import OpenOptions
 from sedano.drivers.redis.address import address_of, is_same_server
 from sedano.drivers.redis.broker import RedisBroker
-from sedano.drivers.redis.bus import RedisBus
 from sedano.drivers.redis.coordination import RedisCoordination
 from sedano.drivers.redis.keys import keys_of, result_keys_of
 from sedano.drivers.redis.results import RedisResults
@@ -58,12 +57,6 @@ def open_coordination(url: str, options: OpenOptions) -> RedisCoordination:
     address = address_of(url, options.transport, options)
     keys = keys_of(options.transport, address.db, is_sentinel=address.sentinels is not None)
     return RedisCoordination(new_connection(address, BrokerUnavailable), keys)
-
-
-def open_bus(url: str, options: OpenOptions) -> RedisBus:
-    address = address_of(url, options.transport, options)
-    keys = keys_of(options.transport, address.db, is_sentinel=address.sentinels is not None)
-    return RedisBus(address, keys, options.control_exchange, options.event_exchange, is_polling=options.accept_polling)
 
 
 @functools.cache
