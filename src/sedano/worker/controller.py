@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
+import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -226,6 +226,6 @@ __all__ = ["WorkController", "start_worker", "worker_options"]
 
 def _is_main_thread() -> bool:
     """Asked of the system where it can tell: in a process that eventlet has patched, Python's own answer is another one."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return threading.get_native_id() == os.getpid()
     return threading.current_thread() is threading.main_thread()
