@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sedano import states
-from sedano.contracts import Revoke, Standing
+from sedano.contracts import Lease, Results, Revoke, Standing
 from sedano.contracts.coordination import revoked_calls, revoked_stamps, stamp_orders, stamps_of
-from sedano.exceptions import DecodeError, OperationalError, TaskRevokedError
+from sedano.exceptions import DecodeError, LeaseLost, OperationalError, TaskRevokedError
 from sedano.protocol.call import Call
 from sedano.protocol.results import decode_meta
 from sedano.worker.control.held import MOST_LOOKED_AT
@@ -32,6 +32,7 @@ LONGEST_ID = 64 * 1024
 """Every slot reads all ids that were revoked: what is longer is no id."""
 LONGEST_SHOWN = 256
 _AT_ONCE = 1000
+_TRIES = 5
 _WAITING = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 
 
@@ -128,27 +129,45 @@ class Revokes:
         results = self._stores.results()
         if results is None:
             return
-        begun: frozenset[str] | None = None
+        taken: frozenset[str] | None = None
         for start in range(0, len(ids), _AT_ONCE):
-            page = ids[start : start + _AT_ONCE]
-            waiting = [id_ for id_, payload in zip(page, results.fetch(page), strict=True) if _waits(payload)]
-            if waiting and begun is None:
-                begun = self._begun()
+            waiting = _waiting(results, ids[start : start + _AT_ONCE])
+            if waiting and taken is None:
+                taken = self._taken()
+                waiting = _waiting(results, waiting)  # a call may have ended between the two looks
             writes = [
                 self._records.write(Call("", id_), None, states.REVOKED, TaskRevokedError("revoked"))
                 for id_ in waiting
-                if id_ not in (begun or ())
+                if taken is not None and id_ not in taken
             ]
             if writes:
                 results.store(writes)
 
-    def _begun(self) -> frozenset[str]:
-        """The calls that somebody has begun, on whichever node."""
+    def _taken(self) -> frozenset[str] | None:
+        """The calls that somebody has begun, on whichever node, and those whose outcome is on its way to the result store. None
+        when that cannot be told: leases change hands all the time.
+
+        A call goes from begun to pending to stored, and is looked for in this order: it cannot slip through.
+        """
         broker = self._stores.broker()
-        owners = [record.owner for record in broker.leases() if record.held]
-        held = broker.held(owners, limit=MOST_LOOKED_AT)
-        calls = [call_of(delivery) for delivery in held if delivery.standing is not Standing.RESERVED]
-        return frozenset(call.id for call in calls if call is not None)
+        for _ in range(_TRIES):
+            records = broker.leases()
+            held = broker.held([record.owner for record in records if record.held], limit=MOST_LOOKED_AT)
+            calls = [call_of(delivery) for delivery in held if delivery.standing is not Standing.RESERVED]
+            begun = {call.id for call in calls if call is not None}
+            if broker.capabilities.shared_results:
+                return frozenset(begun)
+            try:
+                pendings = [one for record in records for one in broker.pendings(Lease(record.owner, record.fence))]
+            except LeaseLost:
+                continue
+            return frozenset(begun.union(write.task_id for one in pendings for write in one.writes))
+        return None
+
+
+def _waiting(results: Results, ids: Sequence[str]) -> list[str]:
+    """Those of whose calls no record says that they have begun."""
+    return [id_ for id_, payload in zip(ids, results.fetch(ids), strict=True) if _waits(payload)]
 
 
 def _ids(given: Any) -> list[str]:
