@@ -14,7 +14,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
@@ -23,6 +23,7 @@ import redis
 from tests.interop import environments
 from tests.servers import RedisServer
 
+from sedano import Celery
 from sedano.testing.ledger import Ledger
 from sedano.testing.node import Node, NodeError
 
@@ -201,6 +202,12 @@ class Place:
     def ready(self, of: Engine, name: str, *options: str, **more: Any) -> Node:
         return self.worker(of, name, *options, **more).wait_ready(START_S)
 
+    def until_heard(self, *names: str) -> None:
+        """Wait until these nodes answer. A Celery worker on Redis says "ready" before it listens to commands and to requests of
+        event receivers: what is broadcast in between is lost."""
+        with closing(Celery("asker", broker=self.server.url_of(self.db), set_as_current=False)) as app:
+            self.until(lambda: len(app.control.ping(destination=names, timeout=1.0, limit=len(names))) == len(names), START_S)
+
     def run(self, of: Engine, *words: str, app: str = "calc") -> subprocess.CompletedProcess[str]:
         """One command of the engine's command line, ended."""
         return subprocess.run(
@@ -262,6 +269,7 @@ class Pair:
         self.name = f"w1@{worker.name}"
         self.peer = place.peer(caller)
         self.worker = place.ready(worker, self.name)
+        place.until_heard(self.name)
 
     def ask(self, source: str, **variables: Any) -> Any:
         """Run a snippet in the caller; see `Peer.ask`. The error has the end of the worker's log too."""

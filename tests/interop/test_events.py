@@ -101,6 +101,7 @@ def test_given_a_celery_worker_with_events_when_it_works_then_our_receiver_and_s
 ) -> None:
     theirs = engine(f"celery{version}")
     place.ready(theirs, "w1@celery", "-E")
+    place.until_heard("w1@celery")
     app.conf.task_send_sent_event = True
     state: State = app.events.State()
     asked: list[str] = []

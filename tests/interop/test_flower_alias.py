@@ -135,6 +135,9 @@ def flower(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
             return False
 
         served.until(answers)
+        # It takes orders for workers that it has inspected, and shows what it has heard: a heartbeat says that it listens.
+        served.until(lambda: "w1@flower" in served.ask("/api/workers?refresh=1"))
+        served.until(lambda: any(row["status"] for row in served.ask("/workers?json=1")["data"]))
         yield served
 
 

@@ -59,6 +59,7 @@ class Fleet:
         self.peers: dict[str, Peer] = {of: place.peer(engine(of)) for of in ("celery5.7", "celery5.4")}
         for node in place.nodes:
             node.wait_ready()
+        place.until_heard(OURS, THEIRS)
         self.peers["celery5.7"].ask(SEND, revoked=REVOKED)
         place.until_started(["s1-runs", "c1-runs"])
         place.until(lambda: self.peers["celery5.7"].ask(IS_KEPT))

@@ -26,6 +26,7 @@ class Fleet:
         self.peer: Peer = place.peer(engine("celery5.7"))
         for node in self.nodes.values():
             node.wait_ready()
+        place.until_heard(*kinds)
 
     def start(self, name: str, of: str) -> Node:
         return self.place.worker(engine(of), name, "-Q", name.split("@")[0], "--with-mingle", "-l", "DEBUG", concurrency=1)
@@ -141,6 +142,7 @@ def test_given_revokes_when_a_celery_worker_starts_then_it_learns_them_from_ours
             late = {name: fleet.start(name, of) for name, of in KINDS.items() if of != "sedano"}
             for node in late.values():
                 node.wait_ready()
+            place.until_heard(*late)
             for name in late:
                 assert fleet.broadcast("revoked", to=[name]) == {name: ["told-before"]}
         finally:

@@ -30,7 +30,8 @@ class Fleet:
         self.from_celery: Peer = place.peer(celery)
         self.from_sedano: Peer = place.peer(sedano)
         for node in (self.sedano, self.celery):
-            node.wait_ready(40)
+            node.wait_ready()
+        place.until_heard("s@fleet", "c@fleet")
 
 
 @pytest.fixture(scope="module", params=environments.VERSIONS)

@@ -90,6 +90,7 @@ class Both:
             place.worker(engine(kind), name)
         for node in place.nodes:
             node.wait_ready(PATIENCE_S)
+        place.until_heard(THEIRS, OURS)
         self.app: Any = Celery("asker", broker=place.server.url_of(place.db), set_as_current=False)
 
     def ask(self, command: str, arguments: dict[str, Any], destination: list[str] | None = None) -> tuple[Any, Any]:
