@@ -50,6 +50,10 @@ POINTS: dict[str, str] = {
     "supervisor.slotdeath.taken": "the dead slot's deliveries are ours, none settled",
     "supervisor.slotdeath.after": "the dead slot's deliveries are settled or given back",
     "supervisor.handback.before": "the last node stops, delayed calls not handed back",
+    # whoever fires: beat
+    "schedules.fire.before": "ticks are about to be written: to be sent, or to be committed",
+    "schedules.fire.stepped": "sqlite: the entries have stepped, their messages are not stored, nothing is committed",
+    "schedules.fire.after": "ticks are written, whoever fired them does not know yet",
     # sender
     "sender.publish.before": "message built, not sent",
     "sender.publish.after": "the store confirmed the message",

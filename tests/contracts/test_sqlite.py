@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from tests.contracts.stores import sqlite_store
 
-from sedano.testing.contracts import BrokerContract, BusContract, CoordinationContract, ResultsContract, StoreUnderTest
+from sedano.testing.contracts import (
+    BrokerContract,
+    BusContract,
+    CoordinationContract,
+    ResultsContract,
+    SchedulesContract,
+    StoreUnderTest,
+)
 
 
 @pytest.fixture
@@ -30,4 +37,8 @@ class TestSqliteCoordination(CoordinationContract):
 
 
 class TestSqliteBus(BusContract):
+    pass
+
+
+class TestSqliteSchedules(SchedulesContract):
     pass

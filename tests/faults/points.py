@@ -20,7 +20,8 @@ GROUPS = {
 }
 SEPARATE = ["slot.results.before", "slot.results.after"]
 CHORDS = ["slot.chord.claimed", "slot.chord.sent"]
-ELSEWHERE = ["sender.publish.before", "sender.publish.after", "supervisor.handback.before", *CHORDS]
+FIRING = ["schedules.fire.before", "schedules.fire.stepped", "schedules.fire.after"]
+ELSEWHERE = ["sender.publish.before", "sender.publish.after", "supervisor.handback.before", *CHORDS, *FIRING]
 
 # Points that one process passes many times: later rounds kill at a later passing. The others kill at the first.
 OFTEN = ("slot.turn", "slot.call", "slot.finished", "slot.results", "slot.wait", "template.fork", "template.reaped")

@@ -1,4 +1,4 @@
-"""How a driver is opened: what every driver package exports under the same four names.
+"""How a driver is opened: what every driver package exports under the same names.
 
     open_broker(url, options) -> Broker          open_results(url, options) -> Results
     open_coordination(url, options) -> Coordination    open_bus(url, options) -> Bus

@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
-from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results
+from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results, Schedules
 from sedano.drivers.sqlite.broker import SqliteBroker
 from sedano.drivers.sqlite.bus import SqliteBus
 from sedano.drivers.sqlite.coordination import SqliteCoordination
 from sedano.drivers.sqlite.location import SCHEMES, locate
 from sedano.drivers.sqlite.results import SqliteResults
+from sedano.drivers.sqlite.schedules import SqliteSchedules
 from sedano.drivers.sqlite.store import Store
 from sedano.exceptions import BrokerUnavailable, OperationalError, ResultsUnavailable
 
@@ -23,6 +24,7 @@ __all__ = [
     "open_bus",
     "open_coordination",
     "open_results",
+    "open_schedules",
     "shares_store",
 ]
 
@@ -43,6 +45,10 @@ def open_coordination(url: str, options: OpenOptions) -> Coordination:
 def open_bus(url: str, options: OpenOptions) -> Bus:
     store = _store(url, options, BrokerUnavailable)
     return SqliteBus(store, options.control_exchange, options.event_exchange, polls=options.accept_polling)
+
+
+def open_schedules(url: str, options: OpenOptions, space: str) -> Schedules:
+    return SqliteSchedules(_store(url, options, BrokerUnavailable), space)
 
 
 def shares_store(broker_url: str, results_url: str) -> bool:

@@ -94,6 +94,12 @@ class SqliteCoordination:
         self._store.close()
 
 
+def lock_of(step: Step, name: str, now: float) -> tuple[str, int] | None:
+    """(owner, term) of a lock, None when nobody has it."""
+    holder, term, ends_at = _lock(step, name)
+    return None if holder is None or ends_at <= now else (holder, term)
+
+
 def _lock(step: Step, name: str) -> tuple[str | None, int, float]:
     """(owner, term, ends_at) of a lock, which may never have been taken."""
     row: tuple[str | None, int, float] | None = step.db.execute(_SQL["lock"], (name,)).fetchone()

@@ -15,7 +15,7 @@ import msgspec
 from sedano.exceptions import ImproperlyConfigured
 
 _ANY_TABLE = "SELECT 1 FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' LIMIT 1"
-_NAMES = ("0001_store", "0002_chord_claims", "0003_parked", "0004_pauses", "0005_workflows", "0006_rates")
+_NAMES = ("0001_store", "0002_chord_claims", "0003_parked", "0004_pauses", "0005_workflows", "0006_rates", "0007_schedules")
 APPLICATION_ID = int.from_bytes(b"Sdno", "big")
 
 

@@ -1,0 +1,3 @@
+DROP TABLE schedule_runs;
+DROP TABLE schedules;
+DROP TABLE schedule_spaces;
