@@ -285,6 +285,14 @@ class LeadershipLost(CeleryError):
         super().__init__(f"{owner} leads no more: its term {term} is over, nothing was written")
 
 
+class ScheduleNotFound(CeleryError):
+    """There is no such entry in the schedule."""
+
+
+class ScheduleConflict(CeleryError):
+    """The entry is there already, or is kept elsewhere: it is not written."""
+
+
 class UnknownStore(ImproperlyConfigured):
     """There is no driver for the URL."""
 

@@ -87,7 +87,8 @@ class Stores(msgspec.Struct, frozen=True):
     `broker_url` is for consuming, `write_url` for publishing (the same unless broker_read_url / broker_write_url differ);
     `broker_urls` and `write_urls` are all servers, where there are several, and `broker_url` is the one that is in use, or the
     first; `is_settled`: it is in use. `results_url` None: results are off. `embedded` is the folder of the embedded store when
-    no broker is configured, else None; it is created when a driver is first opened.
+    no broker is configured, else None; it is created when a driver is first opened. `schedules_url` None: the broker keeps the
+    schedule.
     """
 
     broker_url: str
@@ -100,6 +101,7 @@ class Stores(msgspec.Struct, frozen=True):
     write_urls: tuple[str, ...] = ()
     strategy: Strategy | None = None
     is_settled: bool = False
+    schedules_url: str | None = None
 
     def __repr__(self) -> str:
         urls = ", ".join(f"{name}={redact_url(url or 'off')}" for name, url in self._urls().items())
@@ -168,6 +170,34 @@ class Stores(msgspec.Struct, frozen=True):
         coordination: Coordination = self._driver(url, "open_coordination").open_coordination(url, self.options)
         return coordination
 
+    @property
+    def schedules_share_broker(self) -> bool:
+        """Whether an entry's message is written in the same step as its tick."""
+        return self.schedules_url is None or self.schedules_url in self.broker_urls
+
+    def open_schedules(self, space: str) -> Schedules:
+        """The entries of the app `space`. Raises ImproperlyConfigured when the store keeps no schedules."""
+        url = self._schedules_url()
+        schedules: Schedules = self._driver(url, "open_schedules").open_schedules(url, self.options, space)
+        return schedules
+
+    def open_schedule_coordination(self) -> Coordination:
+        """The locks of the store that keeps the schedule."""
+        url = self._schedules_url()
+        coordination: Coordination = self._driver(url, "open_coordination").open_coordination(url, self.options)
+        return coordination
+
+    def _schedules_url(self) -> str:
+        url = self.schedules_url or self.reachable().broker_url
+        try:
+            self._driver(url, "open_schedules")
+        except AttributeError:
+            raise ImproperlyConfigured(
+                f"{redact_url(url)} keeps no schedules: set schedule_store to the URL of a store that does (sqlite:// or"
+                " redis://), or beat_scheduler to celery.beat:PersistentScheduler"
+            ) from None
+        return url
+
     def open_bus(self) -> Bus:
         url = self.reachable().broker_url
         bus: Bus = self._driver(url, "open_bus").open_bus(url, self.options)
@@ -198,8 +228,13 @@ def stores_of(conf: Any, module_file: str | None) -> Stores:
         _check_several(several, setting, strategy)
     if results is not None:
         check_url(results, "result_backend")
+    schedules = conf.typed("schedule_store")
+    if schedules is not None:
+        check_url(schedules, "schedule_store")
     options, results_options = _options(conf, for_results=False), _options(conf, for_results=True)
-    return Stores(read[0], write[0], results, embedded, options, results_options, read, write, strategy)
+    return Stores(
+        read[0], write[0], results, embedded, options, results_options, read, write, strategy, schedules_url=schedules
+    )
 
 
 def load_driver(url: str, *doors: str) -> ModuleType:

@@ -92,4 +92,19 @@ ROWS = (
         minimum=0,
         origin="sedano",
     ),
+    Option(
+        "schedule_store",
+        "string",
+        None,
+        "URL of the store that keeps the schedule; unset: the broker's.",
+        origin="sedano",
+    ),
+    Option(
+        "schedule_history",
+        "int",
+        100,
+        "How many past runs of each schedule entry are kept.",
+        minimum=1,
+        origin="sedano",
+    ),
 )
