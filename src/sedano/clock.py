@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Protocol
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Protocol
 
 OFFSET_VARIABLE = "SEDANO_CLOCK_OFFSET_FILE"
 """For fault tests (`sedano.testing.wallclock`): a file with the seconds by which wall time is off, read at each reading.
@@ -58,6 +59,42 @@ class OffsetClock:
 def utcoffset_h() -> float:
     """How many hours the local time is behind UTC, as Celery counts: 5.0 in New York's winter, -5.5 in India."""
     return (time.altzone if time.localtime().tm_isdst else time.timezone) / 3600
+
+
+class LocalZone(tzinfo):
+    """This machine's zone, with its summer time; what `enable_utc=False` without a `timezone` means."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        if when is None:
+            return timedelta(seconds=time.localtime().tm_gmtoff)
+        wall = when.replace(tzinfo=None, microsecond=0)
+        # Of a naive time `timestamp` asks the machine, and heeds `fold`; a missing one has the offset before the gap (with
+        # fold 1 the one behind it), as in zoneinfo.
+        return timedelta(seconds=round((wall - _EPOCH).total_seconds() - wall.timestamp()))
+
+    def dst(self, when: datetime | None) -> timedelta:
+        return timedelta(hours=1) if self._local(when).tm_isdst > 0 else timedelta(0)
+
+    def tzname(self, when: datetime | None) -> str:
+        return self._local(when).tm_zone
+
+    def fromutc(self, when: datetime) -> datetime:
+        """The base class guesses from `dst`; the machine knows, and which of two equal hours it is, too."""
+        seconds = round((when.replace(tzinfo=None, microsecond=0) - _EPOCH).total_seconds())
+        local = datetime.fromtimestamp(seconds)  # noqa: DTZ006 - this machine's zone is meant
+        return local.replace(tzinfo=self, microsecond=when.microsecond)
+
+    def _local(self, when: datetime | None) -> time.struct_time:
+        return time.localtime() if when is None else time.localtime(when.replace(tzinfo=None).timestamp())
+
+    def __repr__(self) -> str:
+        return "<LocalZone>"
+
+    def __reduce__(self) -> Any:
+        return LocalZone, ()
+
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, without a zone
 
 
 def system_clock() -> Clock:

@@ -1,12 +1,14 @@
-"""The fields of a crontab expression: text or numbers in, a set of numbers out, with Celery's syntax.
+"""The fields of a crontab: text or numbers in, a set of numbers out, with Celery's syntax.
 
-`*`, `*/n`, `a-b`, `a-b/n`, `a,b,c`, numbers, and names of weekdays and months; a range may wrap (`fri-mon`). 7 is Sunday too.
+`*`, `*/n`, `a-b`, `a-b/n`, `a,b,c`, numbers, and names of weekdays and months in every field, by their first three letters in
+any case; a range may wrap (`fri-mon`, `22-2`). Sunday is 0, and 7 is not allowed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 WEEKDAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 MONTHS = {
@@ -14,8 +16,11 @@ MONTHS = {
     for number, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"))
 }
 
-_RANGE = re.compile(r"(?P<first>\w+)-(?P<last>\w+)(?:/(?P<step>\w+))?\Z")
-_STAR = re.compile(r"\*(?:/(?P<step>\w+))?\Z")
+Field = str | int | Iterable[int]
+"""What a crontab takes for a field."""
+
+_RANGE = re.compile(r"(?P<first>\w+?)-(?P<last>\w+)(?P<stepped>/(?P<step>\w+)?)?(?P<rest>.*)", re.DOTALL)
+_STAR = re.compile(r"\*(?P<stepped>/(?P<step>\w+)?)?(?P<rest>.*)", re.DOTALL)
 
 
 class ParseException(Exception):
@@ -32,47 +37,90 @@ class crontab_parser:  # noqa: N801 - Celery's name
         self.min_ = min_
 
     def parse(self, spec: str) -> set[int]:
-        """All values that `spec` names. Raises ParseException with the part that is wrong."""
+        """All values that `spec` names. Raises ParseException or ValueError, as Celery does, with the part that is wrong."""
         found: set[int] = set()
-        for part in str(spec).split(","):
-            if not part.strip():
-                raise ParseException(f"empty part in {spec!r}")
-            found.update(self._part(part.strip()))
+        for part in spec.split(","):
+            if not part:
+                raise self.ParseException(f"empty part in {spec!r}")
+            found.update(self._part(part))
         return found
 
     def _part(self, part: str) -> Iterable[int]:
-        star = _STAR.match(part)
-        if star:
-            return range(self.min_, self.min_ + self.max_, self._step(star["step"]))
         between = _RANGE.match(part)
         if between:
-            return self._range(self._number(between["first"]), self._number(between["last"]), self._step(between["step"]))
+            values = self._range(self._number(between["first"]), self._number(between["last"]))
+            return self._stepped(values, between, part)
+        star = _STAR.match(part)
+        if star:
+            return self._stepped(range(self.min_, self.min_ + self.max_), star, part)
         return (self._number(part),)
 
-    def _range(self, first: int, last: int, step: int) -> Iterable[int]:
+    def _range(self, first: int, last: int) -> list[int]:
         if last >= first:
-            return range(first, last + 1, step)
-        wrapped = [*range(first, self.min_ + self.max_), *range(self.min_, last + 1)]
-        return wrapped[::step]
+            return list(range(first, last + 1))
+        return [*range(first, self.min_ + self.max_), *range(self.min_, last + 1)]
 
-    def _step(self, text: str | None) -> int:
-        if text is None:
-            return 1
-        if not text.isdigit() or int(text) == 0:
-            raise ParseException(f"the step {text!r} is not a positive number")
-        return int(text)
+    def _stepped(self, values: Iterable[int], match: re.Match[str], part: str) -> list[int]:
+        if match["rest"].strip():
+            raise self.ParseException(f"{match['rest'].strip()!r} in {part!r} belongs to no range and no step")
+        if match["stepped"] is None:
+            return list(values)
+        step = match["step"]
+        if not step:
+            raise self.ParseException(f"{part!r} has no step behind the slash")
+        if not step.isdigit() or int(step) == 0:
+            raise ValueError(f"the step {step!r} in {part!r} is not a positive number")
+        return list(values)[:: int(step)]
 
     def _number(self, text: str) -> int:
-        number = int(text) if text.isdigit() else self._name(text)
-        if number == 7 and self.max_ == 7:
-            number = 0
+        if text.startswith("-"):
+            raise self.ParseException(f"{text!r}: negative numbers are not supported")
+        try:
+            number = int(text)
+        except ValueError:
+            number = self._name(text)
         if not self.min_ <= number < self.min_ + self.max_:
-            raise ParseException(f"{text!r} is out of range: {self.min_} to {self.min_ + self.max_ - 1} are allowed")
+            raise ValueError(f"{text!r} is out of range: {self.min_} to {self.min_ + self.max_ - 1} are allowed")
         return number
 
     def _name(self, text: str) -> int:
-        names = {7: WEEKDAYS, 12: MONTHS}.get(self.max_, {})
-        number = names.get(text[:3].lower())
+        short = text[:3].lower()
+        number = MONTHS.get(short, WEEKDAYS.get(short))
         if number is None:
-            raise ParseException(f"{text!r} is neither a number nor a name of this field")
+            raise ValueError(f"{text!r} is neither a number nor the name of a weekday or month")
         return number
+
+
+def expand(field: Field, max_: int, min_: int = 0) -> set[int]:
+    """The values of a field that run from `min_` to `min_ + max_ - 1`.
+
+    Raises TypeError for what is no field, ParseException for text that cannot be read, ValueError for values out of range and
+    for a field without any value.
+    """
+    if isinstance(field, str):
+        return set(_parsed(field, max_, min_))
+    if isinstance(field, int):
+        values = {int(field)}
+    elif isinstance(field, Iterable):
+        values = {_whole(value) for value in field}
+    else:
+        raise TypeError(f"a crontab field is a number, a text or several numbers, not {type(field).__name__}: {field!r}")
+    for value in sorted(values):
+        if not min_ <= value < min_ + max_:
+            raise ValueError(f"invalid crontab pattern: {value} is out of range, {min_} to {min_ + max_ - 1} are allowed")
+    if not values:
+        raise ValueError("invalid crontab pattern: a field without any value never matches; '*' is every value")
+    return values
+
+
+@lru_cache(maxsize=4096)
+def _parsed(field: str, max_: int, min_: int) -> frozenset[int]:
+    return frozenset(crontab_parser(max_, min_).parse(field))
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise TypeError(f"the numbers of a crontab field are whole ones, not {type(value).__name__}: {value!r}")
