@@ -27,6 +27,7 @@ LANE_BYTES = 32 * 1024  # the note and the settlement of one call; only what is 
 _HEADER_BYTES = 64
 _WORDS = 7  # per lane: serial, status, started_at, kill_at, order, cause, sizes
 _SHORT = 200
+_ORDER_BITS = 9  # of an order and a signal's number, below the serial
 
 _note_encoder = msgspec.msgpack.Encoder()
 _note_decoder = msgspec.msgpack.Decoder(CallNote)
@@ -116,12 +117,12 @@ class LaneBoard:
         """Another number when there are new orders."""
         return self._head[0]
 
-    def orders(self) -> Iterator[tuple[int, int, Order]]:
-        """(lane, serial, order) of all that were given and are not taken; taking them."""
+    def orders(self) -> Iterator[tuple[int, int, Order, int]]:
+        """(lane, serial, order, signal number) of all that were given and are not taken; taking them."""
         for k, word in enumerate(self._orders.tolist()):
             if word:
                 self._orders[k] = 0
-                yield k, word >> 2, Order(word & 3)
+                yield k, word >> _ORDER_BITS, Order(word & 3), word >> 2 & 0x7F
 
     # -- the supervisor -----------------------------------------------------------------------------------------------
 
@@ -147,9 +148,10 @@ class LaneBoard:
             return None
         return _note_decoder.decode(data)
 
-    def order(self, k: int, serial: int, order: Order) -> None:
-        """Tell the pool process, which must be woken besides. An order for a call that is over is ignored there."""
-        self._orders[k] = serial << 2 | order
+    def order(self, k: int, serial: int, order: Order, signum: int = 0) -> None:
+        """Tell the pool process, which must be woken besides. An order for a call that is over is ignored there. `signum` is
+        the signal that the operator named: no process gets it, but it is told to those who listen."""
+        self._orders[k] = serial << _ORDER_BITS | (signum & 0x7F) << 2 | order
         self._head[0] += 1
 
     def condemn(self, k: int, serial: int, cause: Cause) -> None:

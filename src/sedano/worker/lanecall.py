@@ -6,6 +6,7 @@ import enum
 import logging
 import threading
 from collections.abc import Callable
+from signal import Signals
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sedano import signals
@@ -82,14 +83,16 @@ def _let_it_come() -> None:
 
 
 class LaneCall:
-    """`k` is its lane, `serial` its number there. `cause` is why somebody ends it. Crews keep what they like in `where`."""
+    """`k` is its lane, `serial` its number there. `cause` is why somebody ends it, `signum` the signal that an operator
+    named for it, or 0. Crews keep what they like in `where`."""
 
-    __slots__ = ("cause", "code", "held", "k", "lost", "performer", "serial", "where")
+    __slots__ = ("cause", "code", "held", "k", "lost", "performer", "serial", "signum", "where")
 
     def __init__(self, held: Held, k: int, serial: int, code: LaneCode, performer: Performer) -> None:
         self.held, self.k, self.serial = held, k, serial
         self.code, self.performer = code, performer
         self.cause = Cause.NONE
+        self.signum = 0
         self.lost = False  # given up: whoever runs it is not to run another
         self.where: Any = None
 
@@ -155,10 +158,11 @@ def settle_ended(call: LaneCall, settler: Settler, exc: BaseException | None) ->
     if call.cause is Cause.TERMINATED:
         lines.handler_error(Terminated("revoked"))
         if teller is not None and teller.on and held.terms.tells:
-            teller.revoked(held.call.id, terminated=True, signum=None, expired=False)
+            teller.revoked(held.call.id, terminated=True, signum=call.signum or None, expired=False)
         if signals.task_revoked.receivers:
             request = request_of(held.call, delivery, str(held.terms.task.app.main), None)
-            signals.task_revoked.send(held.terms.task, request=request, terminated=True, signum=None, expired=False)
+            signum = Signals(call.signum) if call.signum else None
+            signals.task_revoked.send(held.terms.task, request=request, terminated=True, signum=signum, expired=False)
     elif verdicts.lost:
         lines.handler_error(WorkerLostError(detail))
     if teller is not None and teller.on:

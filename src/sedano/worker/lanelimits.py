@@ -65,8 +65,9 @@ class LaneLimits:
         """As if its soft limit were over."""
         self._end_at(call, note, soft=True)
 
-    def end(self, call: LaneCall, note: CallNote) -> None:
-        """An operator has terminated it."""
+    def end(self, call: LaneCall, note: CallNote, signum: int) -> None:
+        """An operator has terminated it, and named this signal."""
+        call.signum = signum
         call.cause = Cause.TERMINATED
         self._end_at(call, note, soft=False)
 

@@ -458,14 +458,14 @@ class LaneOwner:
             return
         self._orders_seen = given
         by_lane = {call.k: call for call in list(self._running)}
-        for k, serial, order in self._board.orders():
+        for k, serial, order, signum in self._board.orders():
             call = by_lane.get(k)
             if call is None or call.serial != serial:
                 continue
             if order is Order.SOFT:
                 self._limits.soft(call, call.held.note())
             else:
-                self._limits.end(call, call.held.note())
+                self._limits.end(call, call.held.note(), signum)
 
     def _count(self, outcome: Outcome) -> None:
         row = self._row

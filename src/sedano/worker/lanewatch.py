@@ -57,7 +57,7 @@ class LaneWatch:
                     continue
                 ended.append(note.task_id)
                 _control.info("Terminating %s (%s)", lines.one_line(note.task_id), signum)
-                board.order(k, serial, Order.SOFT if signum == signal.SIGUSR1 else Order.END)
+                board.order(k, serial, Order.SOFT if signum == signal.SIGUSR1 else Order.END, signum)
             if len(ended) > before:
                 self._pool.wake(index)
         return ended

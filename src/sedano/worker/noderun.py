@@ -90,6 +90,14 @@ class NodeRun:
         self._depths: DepthWatch | None = None
 
     def run(self) -> int:
+        """Raises ImproperlyConfigured for what keeps the node from starting."""
+        try:
+            self._check()
+        except BaseException:
+            self._close_memory()
+            for fd in self._notify:
+                os.close(fd)
+            raise
         plan = self._plan
         maker = SlotMaker(
             app=self._app,
@@ -101,14 +109,6 @@ class NodeRun:
             pool=plan.pool if plan.lanes else None,
             tell_fd=self._tell_end.fileno(),
         )
-        crashpoints.reach("supervisor.started")
-        self._check_stores()
-        if ":" in plan.pool:
-            importlib.import_module("sedano.worker.pools.custom").find_pool(plan.pool)  # wrong ones are better found here
-        if plan.http is not None:
-            self._listener = listen(plan.http)
-            for tallies in self._table.tallies:
-                tallies.turn_on()
         if self._worker.settled is not None:
             self._worker.settled()
         if plan.pool == "solo":
@@ -121,6 +121,18 @@ class NodeRun:
             _logger.critical("%s", exc)
             return EX_UNAVAILABLE
         return self._run_here(pool)
+
+    def _check(self) -> None:
+        """Find out what would keep the node from starting."""
+        plan = self._plan
+        crashpoints.reach("supervisor.started")
+        self._check_stores()
+        if ":" in plan.pool:
+            importlib.import_module("sedano.worker.pools.custom").find_pool(plan.pool)  # wrong ones are better found here
+        if plan.http is not None:
+            self._listener = listen(plan.http)
+            for tallies in self._table.tallies:
+                tallies.turn_on()
 
     def _check_stores(self) -> None:
         """Raise ImproperlyConfigured for stores that no second try will open. One that is only away comes back by itself."""
@@ -179,11 +191,15 @@ class NodeRun:
         threads += [helper.rounds for helper in helpers if helper]
         if not any(rounds.alive for rounds in threads):
             supervisor.close()
-            self._worker.table = None
-            self._table.close()
-            self._slots_end.close()
-            self._tell_end.close()
+            self._close_memory()
         return codes[0] if codes else EX_FAILURE
+
+    def _close_memory(self) -> None:
+        """The table, and the way on which slots tell of their calls."""
+        self._worker.table = None
+        self._table.close()
+        self._slots_end.close()
+        self._tell_end.close()
 
     # -- parts --------------------------------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ def test_given_events_on_when_calls_live_and_end_then_each_step_is_told_in_its_o
         assert kinds(heard.life(ignored.id, "task-started")) == ["received", "started"]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
 def test_given_calls_that_are_ended_from_outside_when_one_listens_then_it_hears_how(
     world: NodeWorld, store: str, pool: str
 ) -> None:
@@ -141,7 +141,7 @@ def test_given_calls_that_are_ended_from_outside_when_one_listens_then_it_hears_
         running.revoke(terminate=True)
         revoked = heard.life(running.id, "task-revoked")
         assert kinds(revoked) == ["received", "started", "revoked"]
-        assert (revoked[-1]["terminated"], revoked[-1]["expired"]) == (True, False)
+        assert (revoked[-1]["terminated"], revoked[-1]["signum"], revoked[-1]["expired"]) == (True, signal.SIGTERM, False)
         late = heard.life(world.send("hold", "never", time_limit=0.5).id, "task-failed")
         assert "TimeLimitExceeded" in late[-1]["exception"]
         if pool == "prefork":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -81,9 +82,9 @@ def test_given_orders_when_they_are_taken_then_each_comes_once(table: SharedTabl
     board = board_of(table)
     serial = board.start(2, note(1), 1.0)
     before = board.orders_given
-    board.order(2, serial, Order.END)
+    board.order(2, serial, Order.END, signal.SIGKILL)
     assert board.orders_given != before
-    assert list(board.orders()) == [(2, serial, Order.END)]
+    assert list(board.orders()) == [(2, serial, Order.END, 9)]
     assert list(board.orders()) == []
 
 
