@@ -20,7 +20,7 @@ import msgspec
 
 from sedano.app import urls
 from sedano.app.home import DATABASE, make_folder, store_folder
-from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results
+from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results, Schedules
 from sedano.exceptions import ImproperlyConfigured, OperationalError, UnknownStore
 from sedano.log import get_logger, redact_url
 from sedano.nearest import hint
