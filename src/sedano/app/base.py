@@ -37,6 +37,9 @@ from sedano.result.forking import on_fork
 from sedano.settings import CONFIG_MODULE
 from sedano.signals import import_modules
 
+if TYPE_CHECKING:
+    from sedano.app.schedules import ScheduleClient
+
 Q = ParamSpec("Q")
 T = TypeVar("T")
 
@@ -269,6 +272,13 @@ class Celery(Configured, SendsMany, SendsWorkflows):
         from sedano.app.events import Events  # noqa: PLC0415 - most programs that send calls never ask for it
 
         return (symbol_by_name(self.given["events"]) or Events)(self)
+
+    @cached_property
+    def schedules(self) -> ScheduleClient:
+        """Entries of the schedule that are made, changed and looked at while beats run; not in Celery."""
+        from sedano.app.schedules import ScheduleClient  # noqa: PLC0415 - most programs that send calls never ask for it
+
+        return ScheduleClient(self)
 
     @cached_property
     def log(self) -> Any:

@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -92,6 +93,17 @@ def _here() -> tuple[int, int, Any]:
         except RuntimeError:  # no event loop runs here
             task = None
     return os.getpid(), threading.get_ident(), task
+
+
+@contextmanager
+def collected(app: Celery) -> Generator[list[Collected]]:
+    """Within it, calls of this thread to `app` are prepared and not sent: whoever opens it has them published."""
+    batch, before = Batch(app), _open.get()
+    _open.set((batch, *before))
+    try:
+        yield batch.items
+    finally:
+        _open.set(before)
 
 
 class BatchBlock:
