@@ -1,5 +1,5 @@
-"""What `beat_schedule` says against what the store keeps: which entries are new, changed, gone. Entries made at run time are left
-alone; so is what an operator paused."""
+"""What `beat_schedule` says against what the store keeps: which entries are new, changed, gone. Entries made at run time are
+left alone; so is what an operator paused."""
 
 from __future__ import annotations
 
