@@ -94,7 +94,7 @@ class TestCreate:
         ],
     )
     def test_what_cannot_be_is_refused_by_name(self, app: Celery, given: dict[str, Any], says: str) -> None:
-        words = {"task": "add", "schedule": 30, "args": (1,), **given}
+        words: dict[str, Any] = {"task": "add", "schedule": 30, "args": (1,), **given}
         with pytest.raises(ImproperlyConfigured, match=says) as caught:
             app.schedules.create("mine", **words)
         assert "'mine'" in str(caught.value)
