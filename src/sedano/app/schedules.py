@@ -6,7 +6,7 @@ Whatever is changed here a beat sees within a second, if it uses the store's sch
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -225,7 +225,7 @@ class ScheduleClient:
     # -- parts ----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _opened(self) -> Iterator[Schedules]:
+    def _opened(self) -> Generator[Schedules]:
         schedules = self.app.stores.open_schedules(self.space)
         try:
             yield schedules

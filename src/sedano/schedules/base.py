@@ -90,6 +90,11 @@ class BaseSchedule:
         self._app = app
 
     @property
+    def own_zone(self) -> tzinfo | None:
+        """The zone that it was given; None: the app's."""
+        return self._tz
+
+    @property
     def tz(self) -> tzinfo:
         """The schedule's zone, else the app's."""
         if self._tz is not None:

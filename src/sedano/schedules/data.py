@@ -22,8 +22,8 @@ def to_data(when: BaseSchedule) -> dict[str, Any] | None:
     if when.nowfun is not None:
         return None
     data = _kind_of(when)
-    if data is not None and when._tz is not None:
-        data["tz"] = zone_text(when._tz)
+    if data is not None and when.own_zone is not None:
+        data["tz"] = zone_text(when.own_zone)
     return data
 
 
