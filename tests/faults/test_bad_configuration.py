@@ -253,10 +253,10 @@ def test_given_an_unknown_setting_then_the_worker_names_the_nearest(folder: Path
 # -- the app's module --------------------------------------------------------------------------------------------------
 
 MODULES = {
-    "SyntaxError": ("def f(:\n", 1, ("could not be loaded", "bad.py", "SyntaxError")),
-    "ImportError": ("import no_such_thing\n", 1, ("could not be loaded", 'bad.py", line 1', "no_such_thing")),
-    "an exception": ("x = 1\nraise ValueError('boom')\n", 1, ("could not be loaded", 'bad.py", line 2', "ValueError: boom")),
-    "sys.exit": ("import sys\nsys.exit(0)\n", 1, ("could not be loaded", r"it calls sys.exit\(\)", 'bad.py", line 2')),
+    "SyntaxError": ("def f(:\n", 2, ("could not be loaded", "bad.py", "SyntaxError")),
+    "ImportError": ("import no_such_thing\n", 2, ("could not be loaded", 'bad.py", line 1', "no_such_thing")),
+    "an exception": ("x = 1\nraise ValueError('boom')\n", 2, ("could not be loaded", 'bad.py", line 2', "ValueError: boom")),
+    "sys.exit": ("import sys\nsys.exit(0)\n", 2, ("could not be loaded", r"it calls sys.exit\(\)", 'bad.py", line 2')),
     "no app": ("x = 1\n", 2, ("no app found", "bad.app")),
     "something else called app": ("app = 5\n", 2, ("no app found", "builtins.int, not an app")),
 }

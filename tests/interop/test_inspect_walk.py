@@ -38,7 +38,7 @@ done = CliRunner().invoke(celery, words)
 
 # A server on a socket is shown with its path; settings are each engine's own but for these.
 SOCKET = ("broker.hostname", "broker.port", "broker.uri_prefix")
-NOT_SET_BY_BOTH = ("deprecated_settings", "include", "worker_concurrency", "worker_disable_prefetch")
+NOT_SET_BY_BOTH = ("worker_concurrency",)
 IGNORED = {
     "stats": SOCKET,
     "active_queues": ("paused",),

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sedano.cli.context import CliContext
 
 
+class FailedToLoad(click.ClickException):
+    exit_code = 2  # as for an app that is not there, and as Celery
+
+
 def find(context: CliContext) -> Celery:
     """The app of the command line; see `CliContext.app`."""
     if os.getcwd() not in sys.path:
@@ -37,7 +41,7 @@ def find(context: CliContext) -> Celery:
     except (Exception, SystemExit) as error:  # whatever the user's module raises when it is imported
         if context.debug:
             raise
-        raise click.ClickException(_failed_import(context.app_name, error)) from error
+        raise FailedToLoad(_failed_import(context.app_name, error)) from error
 
 
 def _failed_import(name: str, error: BaseException) -> str:

@@ -14,6 +14,7 @@ import click
 
 from sedano.app.commands import CommandInfo
 from sedano.app.panel import Panel
+from sedano.cli.completing import complete_nodes
 from sedano.cli.context import CliContext
 from sedano.cli.types import COMMA_LIST, SECONDS
 
@@ -26,7 +27,13 @@ def asking_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that all three take."""
     options = (
         click.option("-t", "--timeout", type=SECONDS, help="Seconds to wait for answers (1.0)."),
-        click.option("-d", "--destination", type=COMMA_LIST, help="Comma separated list of node names to ask."),
+        click.option(
+            "-d",
+            "--destination",
+            type=COMMA_LIST,
+            shell_complete=complete_nodes,
+            help="Comma separated list of node names to ask.",
+        ),
         click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document."),
     )
     return functools.reduce(lambda decorated, decorate: decorate(decorated), reversed(options), function)

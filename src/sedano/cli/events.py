@@ -16,6 +16,7 @@ import click
 from sedano.cli import daemon
 from sedano.cli.context import CliContext
 from sedano.cli.headed import HeadedCommand, option
+from sedano.cli.jsontext import document_text
 from sedano.cli.types import LOG_LEVEL
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ NO_SCREEN = (
 
 @click.command(cls=HeadedCommand)
 @option(DUMPER, "--dump", is_flag=True, help="Write every event as a line of text. -d alone is this too.")
+@option(DUMPER, "-j", "--json", "as_json", is_flag=True, help="As --dump, each event as one JSON object on a line.")
 @option(SNAPSHOT, "-c", "--camera", metavar="CLASS", help="Take snapshots with this class: module.Camera.")
 @option(
     SNAPSHOT, "-d", "short", is_flag=True, help="Beside --camera: --detach. Otherwise: --dump. Celery has the letter for both."
@@ -53,12 +55,15 @@ def events(ctx: click.Context, /, **options: Any) -> None:
 
     \b
     sedano -A proj events --dump
+    sedano -A proj events --json
     sedano -A proj events -c proj.camera.Camera --frequency 2.0
     """
     context = ctx.ensure_object(CliContext)
     camera, is_short = options["camera"], options.pop("short")
-    if not camera and not options["dump"] and not is_short:
+    if not camera and not options["dump"] and not options["as_json"] and not is_short:
         raise click.ClickException(NO_SCREEN)
+    if camera and options["as_json"] and not options["dump"]:
+        raise click.UsageError("--json belongs to --dump: what a camera writes is its own affair", ctx)
     is_dump = options["dump"] or not camera
     is_detached = options["detach"] or (is_short and bool(camera) and not options["dump"])
     detached = daemon.detach() if is_detached else None
@@ -98,13 +103,20 @@ def _program(
     if is_dump:
         from sedano.events.dumper import evdump  # noqa: PLC0415
 
-        return functools.partial(evdump, app)
+        if not options["as_json"]:
+            return functools.partial(evdump, app)
+        context = ctx.ensure_object(CliContext)
+        return functools.partial(evdump, app, write=_print_document, say=context.note)
     from sedano.events.snapshot import evcam  # noqa: PLC0415
 
     assert app.log is not None
     _check(options["camera"], options["maxrate"], ctx)
     chosen = {name: options[name] for name in ("maxrate", "loglevel")}
     return functools.partial(evcam, options["camera"], freq=options["frequency"], logfile=logfile, app=app, **chosen)
+
+
+def _print_document(event: Mapping[str, Any]) -> None:
+    print(document_text(event), flush=True)
 
 
 def _check(camera: str, maxrate: str | None, ctx: click.Context) -> None:

@@ -9,13 +9,20 @@ from typing import Any, NoReturn
 import click
 
 from sedano.cli import probe
+from sedano.cli.completing import complete_nodes
 from sedano.cli.context import CliContext
 from sedano.exceptions import ImproperlyConfigured
 from sedano.worker.nodenames import node_name
 
 
 @click.command()
-@click.option("-d", "--destination", metavar="NODE", help="The worker's name. Default: celery@ and this host's name.")
+@click.option(
+    "-d",
+    "--destination",
+    metavar="NODE",
+    shell_complete=complete_nodes,
+    help="The worker's name. Default: celery@ and this host's name.",
+)
 @click.option(
     "-t",
     "--timeout",

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    0 done, 1 failed, 2 an option or a setting cannot be, 69 nobody answered, 75 temporary (try again), 130 interrupted.
+    0 done, 1 failed, 2 an option or a setting cannot be, or the app cannot be loaded, 69 nobody answered, 75 temporary (try
+    again), 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked_in_vain = False

@@ -61,25 +61,36 @@ class Dumper:
         self.say(f"{hostname} [{moment}] {humanize_type(kind)}{':' if fields else ''} {before}{fields}")
 
 
-def evdump(app: Any = None, out: Any = None, settled: Callable[[], None] | None = None) -> None:
-    """Write every event until interrupted. A broker that goes away is waited for."""
+def evdump(
+    app: Any = None,
+    out: Any = None,
+    settled: Callable[[], None] | None = None,
+    *,
+    write: Callable[[dict[str, Any]], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> None:
+    """Write every event until interrupted. A broker that goes away is waited for.
+
+    `write` is given each event instead of `out`, `say` the words about the capture itself.
+    """
     app = app_or_current(app)
     dumper = Dumper(out)
-    dumper.say("-> evdump: starting capture...")
+    write, say = write or dumper.on_event, say or dumper.say
+    say("-> evdump: starting capture...")
     waits = reconnect_intervals()
     if settled is not None:
         settled()
     while True:
         try:
             with app.connection_for_read() as connection:
-                for _ in app.events.Receiver(connection, handlers={"*": dumper.on_event}).itercapture():
+                for _ in app.events.Receiver(connection, handlers={"*": write}).itercapture():
                     waits = reconnect_intervals()
                 return
         except (KeyboardInterrupt, SystemExit):
             return
         except OperationalError as exc:
             wait_s = next(waits)
-            dumper.say(f"-> Cannot connect: {exc}.\nTrying again in {wait_s:.2f} seconds...\n")
+            say(f"-> Cannot connect: {exc}.\nTrying again in {wait_s:.2f} seconds...\n")
             try:
                 time.sleep(wait_s)
             except KeyboardInterrupt:

@@ -56,9 +56,15 @@ class NodeAnswers:
         ]
 
     def conf(self, with_defaults: bool = False) -> dict[str, Any]:
-        """Only what JSON can say; secrets are masked."""
-        table = self._app.conf.table(with_defaults=with_defaults)
-        return {name: _plain(value) for name, value in table.items()}
+        """Only what JSON can say; secrets are masked. `include` names the modules of all tasks, as Celery's workers have it."""
+        conf = self._app.conf
+        table = conf.table(with_defaults=with_defaults)
+        modules = {*conf.typed("include"), *(task.__module__ for task in self._app.tasks.values())}
+        return {name: _plain(value) for name, value in table.items()} | {
+            "deprecated_settings": sorted(conf.deprecated_settings) or None,
+            "include": sorted(modules),
+            "worker_disable_prefetch": conf.typed("worker_disable_prefetch"),
+        }
 
     def registered(self, taskinfoitems: Sequence[str] | None = None, builtins: bool = False) -> list[str]:
         shown = list(taskinfoitems or SHOWN_ATTRIBUTES)

@@ -26,6 +26,8 @@ _logger = logging.getLogger("celery.worker.control")
 _pidbox = logging.getLogger("celery.pidbox")
 _LISTEN_S = 60.0
 MOST_SHOWN = 1000  # of what anybody can send, in lines of the log and in answers
+SILENCE = object()
+"""For a command that is not answered: whoever tells a Celery worker to stop hears nothing of it either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class NodeMailbox:
             if not isinstance(exc, KeyError):
                 _pidbox.error("control command %s failed", _shown(asked.method), exc_info=True)
             value = {"error": self._told(exc, asked.method)}
-        if asked.reply_to is not None and self._bus is not None:
+        if asked.reply_to is not None and self._bus is not None and value is not SILENCE:
             answer = self._answer(value, asked)
             try:
                 self._bus.reply(asked.reply_to.exchange, asked.reply_to.routing_key, answer)
@@ -171,6 +173,7 @@ class NodeMailbox:
     def _shutdown(self, _arguments: dict[str, Any]) -> Any:
         _logger.warning("Got shutdown from remote")
         self._hands.shut_down()
+        return SILENCE
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def test_an_app_that_is_not_there_or_does_not_import_says_so(shell: Shell):
     assert "nowhere" in missing.stderr
     (shell.folder / "broken.py").write_text("import math\n\nmath.nothing()\n")
     broken = shell("worker", app="broken")
-    assert broken.returncode == 1
+    assert broken.returncode == 2
     assert "broken.py" in broken.stderr
     assert "AttributeError" in broken.stderr
     assert "sedano/cli" not in broken.stderr

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.services.cli.conftest import PROJECT, Shell, make_project
 
 from sedano.cli.group import COMMANDS
+
+SOON_S = 30.0  # much longer than it may take here, much shorter than a silent server is waited for otherwise
 
 
 def at_terminal(folder: Path, *words: str, **environment: str) -> tuple[str, str]:
@@ -85,6 +89,27 @@ def test_given_a_word_half_typed_when_the_shell_asks_then_commands_options_tasks
     assert complete(shell, "sedano -A proj purge -Q mail,m") == ["mail,media"]
     assert complete(shell, "sedano -A broken call b") == []
     assert complete(shell, "sedano call b") == []
+
+
+def test_given_nodes_that_run_when_the_shell_asks_for_a_destination_then_their_names_come(served: Shell) -> None:
+    for command in ("inspect", "control", "status", "health"):
+        assert complete(served, f"sedano -A proj {command} -d c") == ["cli@test"]
+    assert complete(served, "sedano -A proj inspect -d other@test,c") == ["other@test,cli@test"]
+    assert complete(served, "sedano -A proj inspect -d cli@test,c") == []
+    assert complete(served, "sedano -A proj inspect -d x") == []
+    (store,) = served.folder.glob(".sedano/*.db")
+    assert complete(served, f"sedano -b sqlite:///{store} status -d c") == ["cli@test"]
+
+
+def test_given_no_store_or_one_that_says_nothing_when_the_shell_asks_then_it_is_left_in_peace(shell: Shell) -> None:
+    assert complete(shell, "sedano -A proj inspect -d c") == []
+    assert not (shell.folder / ".sedano").exists()  # nothing is made for a word that is not typed yet
+    assert complete(shell, "sedano -b nonsense://x status -d c") == []
+    assert complete(shell, "sedano status -d c") == []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        assert complete(shell, f"sedano -b redis://127.0.0.1:{silent.getsockname()[1]}/0 status -d c") == []
+        assert time.monotonic() - began < SOON_S
 
 
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])

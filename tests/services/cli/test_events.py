@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pwd
 import signal
@@ -99,6 +100,20 @@ def test_given_the_dump_when_events_come_then_each_is_a_line_and_sigterm_ends_it
         assert process.wait(PATIENCE_S) == 0
     assert said.startswith("-> evdump: starting capture...\nme@here [")
     assert "number=7" in said
+
+
+def test_given_json_when_events_come_then_each_line_is_one_object_and_nothing_else(tmp_path: Path) -> None:
+    project(tmp_path)
+    with running(tmp_path, "--json", before=("-q",)) as process:
+        said = send_until(tmp_path, tmp_path / "output.txt", '"number": 7')
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    events = [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    assert {(event["type"], event["hostname"]) for event in events} == {("custom-thing", "me@here")}
+    assert events[0]["number"] == 7
+    refused = project(tmp_path)("events", "--json", "-c", "camera.DumpCamera")
+    assert refused.returncode == 2
+    assert "--json belongs to --dump" in refused.stderr
 
 
 def test_given_a_camera_when_events_come_then_it_takes_pictures_and_a_last_one(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_given_a_node_when_asked_for_its_settings_then_secrets_are_masked(asked:
     settings = inspect.conf()["w1@test"]
     assert settings["security_key_password"] == "********"
     assert "task_default_queue" not in settings
+    assert (settings["deprecated_settings"], settings["worker_disable_prefetch"]) == (None, False)
+    assert {"tasks", "sedano.app.builtin"} <= set(settings["include"])
     assert inspect.conf(with_defaults=True)["w1@test"]["task_default_queue"] == "celery"
     assert "hush" not in json.dumps(inspect.report())
     assert "software -> sedano:" in inspect.report()["w1@test"]["ok"]

@@ -148,9 +148,14 @@ def test_given_a_hello_when_another_node_starts_then_both_know_what_was_revoked(
     assert asker.ask("hello", {"from_node": NODE, "revoked": []}) == [{NODE: None}]
 
 
-def test_given_a_remote_shutdown_when_it_is_heard_then_a_warm_stop_begins(asker: Asker) -> None:
-    asker.ask("shutdown")
+def test_given_a_remote_shutdown_when_it_is_heard_then_a_warm_stop_begins_without_a_word(asker: Asker) -> None:
+    replies = asker.bus.open_replies("both")
+    for command in ("shutdown", "ping"):
+        asker.bus.broadcast(control.request(command, ticket="t", reply_to=ReplyTo(REPLY_EXCHANGE, "both")))
+    (first, *_) = replies.receive(60.0)
+    replies.close()
     assert asker.shut_down
+    assert control.read_reply(first).values == {NODE: {"ok": "pong"}}  # the order to stop is not answered, as in Celery
 
 
 def test_given_a_command_that_cannot_be_read_when_it_is_heard_then_the_next_one_is_answered(
