@@ -8,7 +8,14 @@ import pytest
 from tests.contracts.stores import redis_store
 from tests.servers import RedisServer
 
-from sedano.testing.contracts import BrokerContract, BusContract, CoordinationContract, ResultsContract, StoreUnderTest
+from sedano.testing.contracts import (
+    BrokerContract,
+    BusContract,
+    CoordinationContract,
+    ResultsContract,
+    SchedulesContract,
+    StoreUnderTest,
+)
 
 pytestmark = pytest.mark.redis
 
@@ -32,4 +39,8 @@ class TestRedisCoordination(CoordinationContract):
 
 
 class TestRedisBus(BusContract):
+    pass
+
+
+class TestRedisSchedules(SchedulesContract):
     pass

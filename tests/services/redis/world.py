@@ -14,6 +14,7 @@ from sedano.drivers.redis.broker import RedisBroker
 from sedano.drivers.redis.bus import RedisBus
 from sedano.drivers.redis.coordination import RedisCoordination
 from sedano.drivers.redis.results import RedisResults
+from sedano.drivers.redis.schedules import RedisSchedules
 
 QUEUE = "celery"
 
@@ -44,6 +45,11 @@ class World:
         coordination = redis.open_coordination(self.server.url, OpenOptions(**options))
         self._open.callback(coordination.close)
         return coordination
+
+    def schedules(self, space: str = "proj", **options: Any) -> RedisSchedules:
+        schedules = redis.open_schedules(self.server.url, OpenOptions(**options), space)
+        self._open.callback(schedules.close)
+        return schedules
 
     def lease(self, broker: RedisBroker, name: str = "celery@host/0/77") -> Lease:
         return broker.register(f"{name}/{next(self._names)}", "celery@host")

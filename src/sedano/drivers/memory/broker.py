@@ -62,9 +62,6 @@ class MemoryBroker:
     def publish(self, messages: Sequence[Outgoing]) -> None:
         with self._store.lock:
             self._store.publish(messages, self._clock.wall())
-            for outgoing in messages:
-                if outgoing.workflow is not None:
-                    self._store.workflows.keep(outgoing.workflow, self._clock.wall())
 
     def declare(self, queues: Iterable[QueueSpec]) -> None:
         with self._store.lock:

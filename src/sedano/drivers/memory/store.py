@@ -49,6 +49,9 @@ class Store:
                 self.queues.park(item, outgoing.parked, outgoing.due)
             else:
                 self.queues.delay(item, outgoing.due)
+        for outgoing in messages:
+            if outgoing.workflow is not None:
+                self.workflows.keep(outgoing.workflow, now)
 
     def book(self, space: str) -> Book:
         """The entries of the space, none at first."""

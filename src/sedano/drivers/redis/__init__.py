@@ -9,12 +9,18 @@ from sedano.drivers.redis.address import is_same_server as shares_store
 
 if TYPE_CHECKING:
     from sedano.drivers.redis.bus import open_bus
-    from sedano.drivers.redis.opening import open_broker, open_coordination, open_results
+    from sedano.drivers.redis.opening import open_broker, open_coordination, open_results, open_schedules
 
-__all__ = ["SCHEMES", "open_broker", "open_bus", "open_coordination", "open_results", "shares_store"]
+__all__ = ["SCHEMES", "open_broker", "open_bus", "open_coordination", "open_results", "open_schedules", "shares_store"]
 
 # Who only asks the nodes (a probe, every few seconds) opens the bus and nothing else, and need not wait for the rest.
-_HOMES = {"open_broker": "opening", "open_bus": "bus", "open_coordination": "opening", "open_results": "opening"}
+_HOMES = {
+    "open_broker": "opening",
+    "open_bus": "bus",
+    "open_coordination": "opening",
+    "open_results": "opening",
+    "open_schedules": "opening",
+}
 
 if not TYPE_CHECKING:  # for a type checker any name would be here
     import importlib as _importlib

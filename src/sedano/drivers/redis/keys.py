@@ -42,6 +42,12 @@ Our own, all below `P_sedano.`:
     revoked               zset  task id -> end; revoke_orders hash task id -> order; revision the counter of changes
     pauses                hash  queue -> the order to take nothing from it
     paused                text  the names of these queues as JSON, which every turn reads
+    schedule.<space>      hash  counters of the entries of an app: revision of their changes, decided the number of the last run
+    schedule_definitions.<space>  hash  name -> definition; schedule_names.<space> zset of the names, all at 0
+    schedule_states.<space>       hash  name -> <revision>:<state>
+    schedule_due.<space>          zset  name -> next moment, Unix seconds; none when it has none
+    schedule_runs.<n>:<space>:<name>  list  <number>:<run>, the last first; n is the length of the space in bytes
+    schedule_ran.<space>          zset  name -> number of its last run
     lock.<name>           hash  owner, term; term.<name> the counter of terms
     fence, sequence, letter_id  counters
     layout                text  the version of all this
@@ -68,6 +74,11 @@ _GLOB = re.compile(r"[\[*?\\]")
 _WILD = re.compile(r"\.?#\.?|\*")
 
 DEFAULT_STEPS = (0, 3, 6, 9)
+
+
+def storable(text: str) -> str:
+    """What is no Unicode (a lone surrogate) is stored in an escaped form."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -130,6 +141,19 @@ class Keys(msgspec.Struct, frozen=True):
             return literal
         key = "*".join(_GLOB.sub(r"\\\g<0>", part) for part in _WILD.split(routing_key))
         return [f"{name}/{key}" for name in literal]
+
+
+class ScheduleKeys:
+    """Names of keys for the entries of one space; `own` is the beginning of all of them. A name belongs behind `runs`."""
+
+    def __init__(self, own: str, space: str) -> None:
+        self.counters = f"{own}.{space}"
+        self.definitions = f"{own}_definitions.{space}"
+        self.names = f"{own}_names.{space}"
+        self.states = f"{own}_states.{space}"
+        self.due = f"{own}_due.{space}"
+        self.runs = f"{own}_runs.{len(space.encode())}:{space}:"
+        self.ran = f"{own}_ran.{space}"
 
 
 class ResultKeys(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from sedano.drivers.redis.broker import RedisBroker
 from sedano.drivers.redis.coordination import RedisCoordination
 from sedano.drivers.redis.keys import keys_of, result_keys_of
 from sedano.drivers.redis.results import RedisResults
+from sedano.drivers.redis.schedules import RedisSchedules
 from sedano.drivers.redis.sentinel import new_connection
 from sedano.drivers.redis.turns import ResultWriter
 from sedano.exceptions import BrokerUnavailable, ResultsUnavailable
@@ -57,6 +58,12 @@ def open_coordination(url: str, options: OpenOptions) -> RedisCoordination:
     address = address_of(url, options.transport, options)
     keys = keys_of(options.transport, address.db, is_sentinel=address.sentinels is not None)
     return RedisCoordination(new_connection(address, BrokerUnavailable), keys)
+
+
+def open_schedules(url: str, options: OpenOptions, space: str) -> RedisSchedules:
+    address = address_of(url, options.transport, options)
+    keys = keys_of(options.transport, address.db, is_sentinel=address.sentinels is not None)
+    return RedisSchedules(new_connection(address, BrokerUnavailable), keys, options.clock, space)
 
 
 @functools.cache

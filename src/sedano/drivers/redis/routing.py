@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from sedano.contracts import Outgoing, QueueSpec
 from sedano.drivers.redis.connection import Connection
-from sedano.drivers.redis.keys import Keys
+from sedano.drivers.redis.keys import Keys, storable
 from sedano.drivers.redis.scripts import load
 from sedano.drivers.redis.wire import MAX_ARGUMENT_BYTES, Argument, Reply
 from sedano.exceptions import MessageTooLarge, OperationalError
@@ -154,7 +154,7 @@ class Router:
     def _to_queue(self, outgoing: Outgoing, queue: str, raw: bytes) -> list[Argument]:
         step = self._keys.step(outgoing.priority)
         if outgoing.parked:
-            task = outgoing.parked.encode("utf-8", "backslashreplace").decode()
+            task = storable(outgoing.parked)
             schedule, due = self._keys.parked(queue, task), repr(float(outgoing.due or 0.0))
             return ["D", schedule, due, b"%d:%b" % (step, raw), "S", self._keys.parked_tasks(queue), "", task]
         if outgoing.due is not None:

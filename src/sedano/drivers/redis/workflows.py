@@ -25,12 +25,24 @@ Held = tuple[bytes, Place]
 
 def publish(connection: Connection, keys: Keys, messages: Sequence[Outgoing], sendings: Sequence[Argument], now: float) -> None:
     """Messages with the records that they bring, in one step."""
-    notes = [outgoing.workflow for outgoing in messages if outgoing.workflow is not None]
-    arguments: list[Argument] = [repr(now), len(notes)]
-    for note in notes:
-        arguments += (note.id, repr(note.ends_at), note.max_bytes, note.record)
-    script_keys = (keys.own("sequence"), *_keys(keys), keys.own("workflow_bytes"))
-    connection.run(_KEEP, script_keys, [*arguments, *sendings])
+    records = records_of(messages)
+    arguments: list[Argument] = [repr(now), len(records) // 4, *records, *sendings]
+    connection.run(_KEEP, (keys.own("sequence"), *keys_of(keys)), arguments)
+
+
+def records_of(messages: Sequence[Outgoing]) -> list[Argument]:
+    """The records that `messages` bring, four arguments each, as scripts take them."""
+    arguments: list[Argument] = []
+    for outgoing in messages:
+        note = outgoing.workflow
+        if note is not None:
+            arguments += (note.id, repr(note.ends_at), note.max_bytes, note.record)
+    return arguments
+
+
+def keys_of(keys: Keys) -> tuple[str, str, str]:
+    """(records, ends, bytes)"""
+    return (*_keys(keys), keys.own("workflow_bytes"))
 
 
 def read(connection: Connection, keys: Keys, workflow_id: str, now: float) -> bytes | None:

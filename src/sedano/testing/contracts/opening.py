@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from sedano.contracts import OpenOptions
 from sedano.exceptions import ImproperlyConfigured
 from sedano.testing.contracts.harness import StoreUnderTest
 
@@ -16,12 +20,17 @@ class OpeningContract:
 
     @pytest.mark.parametrize("url", ["", "no-url", "gopher://localhost/"])
     def test_given_a_wrong_url_when_opened_then_it_is_refused_at_once(self, store: StoreUnderTest, url: str) -> None:
-        for open_it in (
+        def open_schedules(url: str, options: OpenOptions) -> Any:
+            return store.driver.open_schedules(url, options, "proj")
+
+        opens: tuple[Callable[[str, OpenOptions], Any], ...] = (
             store.driver.open_broker,
             store.driver.open_results,
             store.driver.open_coordination,
             store.driver.open_bus,
-        ):
+            open_schedules,
+        )
+        for open_it in opens:
             with pytest.raises(ImproperlyConfigured):
                 open_it(url, store.options())
 

@@ -8,10 +8,10 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from sedano.contracts import Change, Entry, Fence, Outgoing, Run, Schedules, Tick
+from sedano.contracts import Change, Entry, Fence, Outgoing, Run, Schedules, Tick, WorkflowNote
 from sedano.exceptions import CeleryError, LeadershipLost
 from sedano.testing.contracts.harness import StoreUnderTest, race
-from sedano.testing.contracts.messages import outgoing, routed, task_ids
+from sedano.testing.contracts.messages import bound, outgoing, routed, task_ids
 
 DUE = 1_800_000_000.1
 LOCK = "beat.proj"
@@ -150,6 +150,24 @@ class TicksContract:
         assert schedules.entry("a") == msgspec.structs.replace(entry, state=b"after t1", due=DUE + 0.1)
         assert schedules.runs("a") == schedules.runs() == [Run("a", DUE, DUE + 0.01, "t1")]
         assert schedules.look(DUE + 9).next_due == DUE + 0.1
+
+    def test_given_messages_of_all_kinds_when_fired_then_each_is_where_publishing_would_put_it(
+        self, store: StoreUnderTest
+    ) -> None:
+        schedules, slot = store.schedules(), store.slot()
+        slot.broker.declare([bound("bound", "things", "topic", "a.#")])
+        (entry,) = made(schedules, change("a"))
+        kept = WorkflowNote("w", b"\x00record", store.now() + 600.0, 1 << 20)
+        messages = (
+            routed("things", "topic", "a.b", "t1"),
+            msgspec.structs.replace(outgoing("q", "t2"), due=store.now() + 600.0),
+            msgspec.structs.replace(outgoing("q", "t3"), workflow=kept),
+        )
+        assert schedules.fire([tick(entry, "t1", messages=messages)], None) == [True]
+        assert task_ids(slot.reserve("bound")) == ["t1"]
+        assert task_ids(slot.reserve("q")) == ["t3"]
+        assert slot.depth("q").delayed == 1
+        assert slot.broker.workflow("w") == b"\x00record"
 
     def test_given_a_tick_when_written_again_then_it_is_refused_and_nothing_is_sent(self, store: StoreUnderTest) -> None:
         one, two = store.schedules(), store.schedules()

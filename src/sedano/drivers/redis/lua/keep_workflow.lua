@@ -4,6 +4,7 @@
 --       then the messages, four arguments each, see _outgoing
 -- Reply  nil
 --> outgoing
+--> workflows
 local notes = tonumber(ARGV[2])
 local first = 3 + 4 * notes
 for i = first, #ARGV, 4 do
@@ -14,27 +15,6 @@ for i = first, #ARGV, 4 do
   send(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], KEYS[1])
 end
 
-local function drop(id)
-  local record = redis.call('HGET', KEYS[2], id)
-  redis.call('ZREM', KEYS[3], id)
-  if record then
-    redis.call('HDEL', KEYS[2], id)
-    redis.call('DECRBY', KEYS[4], #record)
-  end
-end
-
-for _, id in ipairs(redis.call('ZRANGE', KEYS[3], '-inf', ARGV[1], 'BYSCORE', 'LIMIT', 0, 100)) do drop(id) end
-for i = 3, first - 1, 4 do
-  local id, ends_at, max_bytes, record = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
-  drop(id)
-  redis.call('HSET', KEYS[2], id, record)
-  redis.call('ZADD', KEYS[3], ends_at, id)
-  local total = redis.call('INCRBY', KEYS[4], #record)
-  while total > max_bytes do
-    local ids = redis.call('ZRANGE', KEYS[3], 0, 1)
-    local victim = ids[1] ~= id and ids[1] or ids[2]
-    if not victim then break end
-    drop(victim)
-    total = tonumber(redis.call('GET', KEYS[4]))
-  end
-end
+local kept = {records = KEYS[2], ends = KEYS[3], bytes = KEYS[4]}
+drop_ended(kept, ARGV[1])
+for i = 3, first - 1, 4 do keep_record(kept, ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]) end
