@@ -29,6 +29,7 @@ from sedano.app.entries import (
 )
 from sedano.app.firing import call_id, calls_of, messages_of, space_of
 from sedano.app.messages import announced
+from sedano.app.schedulelint import Finding, lint
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts.schedules import Change, Entry, Run, Schedules
 from sedano.exceptions import ScheduleConflict, ScheduleNotFound
@@ -191,12 +192,9 @@ class ScheduleClient:
     def list(self, prefix: str = "") -> Iterator[ScheduledEntry]:
         """All entries whose names begin so, by name."""
         with self._opened() as schedules:
-            last = ""
-            while page := schedules.entries(after=last, limit=PAGE):
-                for entry in page:
-                    if entry.name.startswith(prefix):
-                        yield self._shown(entry)
-                last = page[-1].name
+            for entry in _pages(schedules):
+                if entry.name.startswith(prefix):
+                    yield self._shown(entry)
 
     def next_runs(self, name: str, n: int = 10) -> builtins.list[datetime]:
         """When it is due the next `n` times, jitter included, as far as is known now; none for a paused one."""
@@ -222,6 +220,19 @@ class ScheduleClient:
                 self._entry(schedules, name)
         return [PastRun(run.name, self._time(run.due), self._time(run.at), run.task_id, run.reason, run.manual) for run in runs]
 
+    def lint(self, *, pile: int = 100) -> builtins.list[Finding]:
+        """What is odd about the schedule as a whole: what piles up (`pile` calls in one second), never fires, fires twice or
+        not at all where the clocks change, cannot do what it says."""
+        with self._opened() as schedules:
+            return lint(
+                self._definitions(schedules),
+                now=SYSTEM_CLOCK.wall(),
+                zone=self.app.timezone,
+                tasks=self.app.tasks,
+                tells_ends=self.app.stores.results_url is not None,
+                pile=pile,
+            )
+
     # -- parts ----------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -231,6 +242,10 @@ class ScheduleClient:
             yield schedules
         finally:
             schedules.close()
+
+    def _definitions(self, schedules: Schedules) -> Iterator[tuple[str, Definition]]:
+        for entry in _pages(schedules):
+            yield entry.name, read(entry.definition)
 
     def _keep(self) -> int:
         keep: int = self.app.conf.typed("schedule_history")
@@ -326,3 +341,11 @@ class ScheduleClient:
 
     def _time(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC).astimezone(self.app.timezone)
+
+
+def _pages(schedules: Schedules) -> Iterator[Entry]:
+    """All entries, by name."""
+    last = ""
+    while page := schedules.entries(after=last, limit=PAGE):
+        yield from page
+        last = page[-1].name

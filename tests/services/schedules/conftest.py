@@ -15,7 +15,7 @@ from sedano.protocol.message import Message
 
 __all__ = ["redis_server"]
 
-STORES = ["memory", "sqlite"]
+STORES = ["memory", "sqlite", "redis"]
 
 
 def url_of(request: pytest.FixtureRequest, tmp_path: Path, store: str) -> str:
