@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,7 +23,8 @@ BERLIN = ZoneInfo("Europe/Berlin")
 def of_code(app: Celery, name: str) -> None:
     """An entry as a beat brings it from `beat_schedule`."""
     definition = define(name, {"task": "add", "schedule": 60.0, "args": (1,)}, source=CODE)
-    app.stores.open_schedules("proj").put([Change(name, write(definition), SYSTEM_CLOCK.wall() + 60)])
+    with closing(app.stores.open_schedules("proj")) as schedules:
+        schedules.put([Change(name, write(definition), SYSTEM_CLOCK.wall() + 60)])
 
 
 class TestCreate:
