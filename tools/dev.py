@@ -22,7 +22,7 @@ PYTHON = BIN / "python"
 PROGRAMS = {"redis": ("redis-server", "redis-server"), "strace": ("strace", "strace")}
 
 # The extras whose code is tested and type-checked here.
-EXTRAS = ("redis", "msgpack", "yaml", "auth", "pydantic", "brotli", "zstd")
+EXTRAS = ("redis", "msgpack", "yaml", "auth", "pydantic", "brotli", "zstd", "solar")
 
 # So many failed tests get a second try; more are no accident.
 MOST_RETRIED = 8

@@ -20,7 +20,7 @@ Field = str | int | Iterable[int]
 """What a crontab takes for a field."""
 
 _RANGE = re.compile(r"(?P<first>\w+?)-(?P<last>\w+)(?P<stepped>/(?P<step>\w+)?)?(?P<rest>.*)", re.DOTALL)
-_STAR = re.compile(r"\*(?P<stepped>/(?P<step>\w+)?)?(?P<rest>.*)", re.DOTALL)
+_STAR = re.compile(r"\*(?:\Z|(?P<stepped>/(?P<step>\w+)?))(?P<rest>.*)", re.DOTALL)
 
 
 class ParseException(Exception):

@@ -68,7 +68,8 @@ def test_times() -> None:
     assert times.rate("10/m") == pytest.approx(10 / 60)
     assert (times.rate(None), times.rate("0/s"), times.rate(5), times.rate("5/s")) == (0, 0, 5, 5)
     assert times.remaining(noon, timedelta(hours=1), now=noon) == timedelta(hours=1)
-    assert times.remaining(noon, timedelta(minutes=7), now=noon + timedelta(minutes=10), relative=True) == timedelta(minutes=4)
+    assert times.remaining(noon, timedelta(minutes=7), now=noon + timedelta(minutes=10)) == timedelta(minutes=-3)
+    assert times.remaining(noon, timedelta(seconds=90), now=noon, relative=True) == timedelta(minutes=1)
     assert times.maybe_make_aware(datetime(2026, 1, 1, 12)) == noon
     assert times.maybe_iso8601("2026-01-01T12:00:00+00:00") == noon
     assert times.timezone.to_local(noon, times.timezone.get_timezone("Europe/Rome")).hour == 13
