@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests.apps import MakeApp
 from sedano import Celery
 from sedano.app import connect, home
 from sedano.app.connect import Stores
-from sedano.drivers import redis
+from sedano.contracts import Change
+from sedano.drivers import memory, redis
 from sedano.exceptions import ImproperlyConfigured, UnknownStore
 from sedano.result import DisabledBackend
 
@@ -328,3 +330,34 @@ def test_given_options_of_transports_then_the_driver_gets_them(make_app: MakeApp
     assert stores.results_options.results_transport == {"retry_policy": {}}
     assert stores.options.connect_timeout_s == 2.0
     assert stores.options.control_exchange == "own"
+
+
+@pytest.mark.setting("schedule_store")
+def test_given_a_store_for_schedules_then_they_and_their_locks_are_kept_there_and_nowhere_else(
+    make_app: MakeApp, tmp_path: Path
+) -> None:
+    app = make_app(broker="memory://calls", schedule_store=f"sqlite:///{tmp_path}/schedules.db")
+    assert not app.stores.schedules_share_broker
+    with closing(app.stores.open_schedules("proj")) as schedules, closing(app.stores.open_schedule_coordination()) as locks:
+        schedules.put([Change("a", b"", None)])
+        assert locks.acquire("beat", "one", ttl_s=60.0) == 1
+    assert app.stores.open_coordination().holder("beat") is None
+    app.conf.schedule_store = None
+    assert app.stores.schedules_share_broker
+    assert app.stores.open_schedules("proj").entries() == []
+    app.conf.schedule_store = "memory://calls"
+    assert app.stores.schedules_share_broker
+
+
+def test_given_a_store_for_schedules_that_is_none_then_the_error_names_the_setting(make_app: MakeApp) -> None:
+    with pytest.raises(UnknownStore, match=r"schedule_store='gopher://u:[*]+@h'"):
+        _ = make_app(broker="memory://calls", schedule_store="gopher://u:hidden@h").stores
+
+
+def test_given_a_broker_that_keeps_no_schedules_then_the_error_says_what_to_set(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = make_app(broker="memory://calls").stores
+    monkeypatch.delattr(memory, "open_schedules")
+    with pytest.raises(ImproperlyConfigured, match="memory://calls keeps no schedules: set schedule_store"):
+        stores.open_schedules("proj")
