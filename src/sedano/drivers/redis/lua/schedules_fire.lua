@@ -22,34 +22,62 @@ local function take()
   return ARGV[at]
 end
 
--- Where the next counted ones begin and end, of so many arguments each.
+-- {first, last} of the next counted ones, of so many arguments each.
 local function span(width)
   local count = width * tonumber(take())
   at = at + count
-  return at - count + 1, at
+  return {at - count + 1, at}
+end
+
+-- Send all of these spans {first, last} of ARGV; what goes to one list in one command. A list's life begins when it is there.
+local function send_spans(spans, sequence)
+  local lists, lives = {}, {}
+  for _, span in ipairs(spans) do
+    for i = span[1], span[2], 4 do
+      local kind, key = ARGV[i], ARGV[i + 1]
+      if kind == 'L' then
+        local list = lists[key]
+        if not list then
+          list = {}
+          lists[key] = list
+        end
+        list[#list + 1] = ARGV[i + 3]
+      elseif kind == 'E' then
+        lives[key] = ARGV[i + 2]
+      else
+        send(kind, key, ARGV[i + 2], ARGV[i + 3], sequence)
+      end
+    end
+  end
+  for key, values in pairs(lists) do many('LPUSH', key, values) end
+  for key, life in pairs(lives) do redis.call('PEXPIRE', key, life) end
 end
 
 local ticks, names = {}, {}
 while at < #ARGV do
-  local tick = {name = take(), revision = take(), due = take(), next_due = take(), state = take()}
-  tick.first_run, tick.last_run = span(1)
-  tick.first_record, tick.last_record = span(4)
-  tick.first_message, tick.last_message = span(4)
-  ticks[#ticks + 1], names[#names + 1] = tick, tick.name
+  local name, revision, due, next_due, state = take(), take(), take(), take(), take()
+  local runs, records, messages = span(1), span(4), span(4)
+  ticks[#ticks + 1] = {
+    name = name, revision = revision, due = due, next_due = next_due, state = state,
+    runs = runs, records = records, messages = messages
+  }
+  names[#names + 1] = name
 end
 
 local marks, dues = gather('HMGET', KEYS[1], names), gather('ZMSCORE', KEYS[2], names)
-local written, states, steps, ends, answer = {}, {}, {}, {}, {}
+local written, answer, runs = {}, {}, 0
+local states, steps, ends, messages = {}, {}, {}, {}
 for i, tick in ipairs(ticks) do
   local stands = marks[i] and (tick.due == ''
     or (string.match(marks[i], '^%d+') == tick.revision and dues[i] and tonumber(dues[i]) == tonumber(tick.due)))
   answer[i] = stands and 'y' or 'n'
   if stands then
-    written[#written + 1] = tick
-    for j = tick.first_message, tick.last_message, 4 do
+    for j = tick.messages[1], tick.messages[2], 4 do
       local reason = misfit(ARGV[j], ARGV[j + 1])
       if reason then return redis.error_reply(reason) end
     end
+    written[#written + 1], messages[#messages + 1] = tick, tick.messages
+    runs = runs + tick.runs[2] - tick.runs[1] + 1
     if tick.due ~= '' then
       states[#states + 1], states[#states + 2] = tick.name, tick.revision .. ':' .. tick.state
       if tick.next_due == '' then
@@ -60,31 +88,37 @@ for i, tick in ipairs(ticks) do
     end
   end
 end
-
-local function add_runs(tick)
-  local count = tick.last_run - tick.first_run + 1
-  if count == 0 then return end
-  local decided, list, length = call('HINCRBY', KEYS[3], 'decided', count), KEYS[5] .. tick.name
-  for j = tick.first_run, tick.last_run do
-    length = call('LPUSH', list, (decided - tick.last_run + j) .. ':' .. ARGV[j])
-  end
-  call('ZADD', KEYS[4], decided, tick.name)
-  if keep == 0 then
-    call('UNLINK', list)
-  elseif length > keep then
-    call('LTRIM', list, 0, keep - 1)
-  end
-end
+if #written == 0 then return table.concat(answer) end
 
 -- The first write is one that a full server refuses.
+local decided = call('HINCRBY', KEYS[3], 'decided', runs) - runs
 many('HSET', KEYS[1], states)
 many('ZADD', KEYS[2], steps)
 many('ZREM', KEYS[2], ends)
+
+local ran = {}
+for _, tick in ipairs(written) do
+  local first, last = tick.runs[1], tick.runs[2]
+  if first <= last then
+    local list, length = KEYS[5] .. tick.name
+    for j = first, last do
+      decided = decided + 1
+      length = call('LPUSH', list, decided .. ':' .. ARGV[j])
+    end
+    ran[#ran + 1], ran[#ran + 2] = decided, tick.name
+    if keep == 0 then
+      call('UNLINK', list)
+    elseif length > keep then
+      call('LTRIM', list, 0, keep - 1)
+    end
+  end
+end
+many('ZADD', KEYS[4], ran)
+send_spans(messages, KEYS[6])
+
 local is_pruned = false
 for _, tick in ipairs(written) do
-  add_runs(tick)
-  for j = tick.first_message, tick.last_message, 4 do send(ARGV[j], ARGV[j + 1], ARGV[j + 2], ARGV[j + 3], KEYS[6]) end
-  for j = tick.first_record, tick.last_record, 4 do
+  for j = tick.records[1], tick.records[2], 4 do
     if not is_pruned then drop_ended(kept, ARGV[4]) end
     is_pruned = true
     keep_record(kept, ARGV[j], ARGV[j + 1], tonumber(ARGV[j + 2]), ARGV[j + 3])
