@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from sedano.schedules.base import BaseSchedule, schedstate
 from sedano.schedules.fastforward import ffwd
-from sedano.schedules.fields import Field, expand
+from sedano.schedules.fields import Field, expand, stretches
 from sedano.schedules.intervals import remaining
-from sedano.schedules.patterns import bits, pattern, values_of
+from sedano.schedules.patterns import bits, pattern
 from sedano.schedules.zones import plain_zone, zone_named, zone_text
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -182,19 +182,6 @@ def _both(field: Field, max_: int, min_: int = 0) -> tuple[Field, set[int]]:
 def _field_text(original: Field, values: set[int], count: int) -> str:
     if isinstance(original, str):
         return "".join(original.split())
-    return "*" if len(values) == count else ",".join(_runs(values_of(bits(values))))
-
-
-def _runs(values: list[int]) -> list[str]:
-    """Numbers in order, three or more neighbours as a range."""
-    texts: list[str] = []
-    start = 0
-    for end in range(1, len(values) + 1):
-        if end < len(values) and values[end] == values[end - 1] + 1:
-            continue
-        if end - start >= 3:
-            texts.append(f"{values[start]}-{values[end - 1]}")
-        else:
-            texts.extend(map(str, values[start:end]))
-        start = end
-    return texts
+    if len(values) == count:
+        return "*"
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in stretches(sorted(values)))

@@ -7,7 +7,7 @@ any case; a range may wrap (`fri-mon`, `22-2`). Sunday is 0, and 7 is not allowe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 WEEKDAYS = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
@@ -111,6 +111,21 @@ def expand(field: Field, max_: int, min_: int = 0) -> set[int]:
     if not values:
         raise ValueError("invalid crontab pattern: a field without any value never matches; '*' is every value")
     return values
+
+
+def stretches(values: Sequence[int]) -> list[tuple[int, int]]:
+    """Numbers in order as (first, last) of each stretch; two neighbours alone stay two, as "1,2" is shorter than "1-2"."""
+    found: list[tuple[int, int]] = []
+    start = 0
+    for end in range(1, len(values) + 1):
+        if end < len(values) and values[end] == values[end - 1] + 1:
+            continue
+        if end - start >= 3:
+            found.append((values[start], values[end - 1]))
+        else:
+            found.extend((value, value) for value in values[start:end])
+        start = end
+    return found
 
 
 @lru_cache(maxsize=4096)
