@@ -1,4 +1,4 @@
-"""`celery.worker.components`, `.strategy`, `.pidbox` and `.loops`: names of the parts of Celery's worker.
+"""`celery.worker.components`, `.strategy`, `.pidbox`, `.loops`, `.autoscale` and `.heartbeat`: parts of Celery's worker.
 
 A node has no such parts. The classes are here to be named by `requires` of the user's own steps, which is true of each of them
 before any step starts; what would have to work says what to use.
@@ -47,6 +47,26 @@ class Consumer(_Part):
     """As `Timer`."""
 
 
+class WorkerComponent(_Part):
+    """As `Timer`."""
+
+
+class Autoscaler:
+    """Celery's thread that scales a pool; `worker_autoscaler` may name it. Nodes scale by what waits in the queues."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+        raise NotImplementedError("a node scales by itself: start it with --autoscale=MAX,MIN, or send control autoscale")
+
+
+class Heart:
+    """Celery's heartbeat of a worker. A node sends its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
+        raise NotImplementedError("a node sends its heartbeats by itself, every --heartbeat-interval seconds")
+
+
 def default(task: Any, app: Any, consumer: Any, **_: Any) -> Any:
     """Celery's way of taking a message. Slots take theirs from the store, and no strategy of a task is asked."""
     del app, consumer
@@ -77,5 +97,6 @@ def asynloop(*args: Any, **kwargs: Any) -> None:
 synloop = asynloop
 
 __all__ = [
-    "Beat", "Consumer", "Hub", "Pidbox", "Pool", "StateDB", "Timer", "asynloop", "default", "gPidbox", "synloop",
+    "Autoscaler", "Beat", "Consumer", "Heart", "Hub", "Pidbox", "Pool", "StateDB", "Timer", "WorkerComponent", "asynloop",
+    "default", "gPidbox", "synloop",
 ]  # fmt: skip
