@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import socket
 import sys
@@ -53,12 +54,15 @@ class Rdb(Pdb):
         print(m, file=self.out, flush=True)
 
     def set_trace(self, frame: FrameType | None = None) -> None:
-        """Stop at the next line of `frame`, by default the caller's. A client that has gone away is no error."""
+        """Stop at the next line of `frame`, by default the caller's."""
+        super().set_trace(frame or _caller())
+
+    def cmdloop(self, intro: Any = None) -> None:
+        """A client that has gone away ends the session, and the process goes on."""
         try:
-            super().set_trace(sys._getframe().f_back if frame is None else frame)
-        except OSError as exc:
-            if exc.errno not in (errno.ECONNRESET, errno.EPIPE):
-                raise
+            super().cmdloop(intro)
+        except OSError:
+            self.do_quit("")
 
     def do_continue(self, arg: str) -> Any:
         """End the session, and go on."""
@@ -113,7 +117,13 @@ def debugger() -> Rdb:
 
 def set_trace(frame: FrameType | None = None) -> None:
     """Stop at the next line of `frame`, by default the caller's, once somebody has connected."""
-    debugger().set_trace(sys._getframe().f_back if frame is None else frame)
+    debugger().set_trace(frame or _caller())
+
+
+def _caller() -> FrameType | None:
+    """The frame that has called our caller."""
+    ours = inspect.currentframe()
+    return ours.f_back.f_back if ours and ours.f_back else None
 
 
 def _listening(host: str, first: int, ports: int) -> socket.socket:

@@ -72,7 +72,7 @@ def cry(out: Any = None, sepchr: str = "=", seplen: int = 49) -> str:
     del out
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     parts = []
-    for ident, frame in sys._current_frames().items():
+    for ident, frame in sys._current_frames().items():  # pyright: ignore[reportPrivateUsage]
         line = sepchr * seplen
         parts.append(f"{names.get(ident, ident)}\n{line}\n{''.join(traceback.format_stack(frame))}{line}\n")
     return "\n".join(parts)
