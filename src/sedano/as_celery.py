@@ -42,11 +42,14 @@ CELERY: dict[str, str] = {
     "celery.app.registry": "sedano.app.registry",
     "celery.__main__": "sedano.cli.bin_celery",
     "celery.apps": "sedano.compat.celery_apps",
+    "celery.apps.beat": "sedano.compat.celery_apps_beat",
     "celery.apps.worker": "sedano.compat.celery_apps_worker",
     "celery.backends": "sedano.compat.celery_backends",
     "celery.backends.base": "sedano.compat.celery_backends",
+    "celery.beat": "sedano.beat",
     "celery.bin": "sedano.compat.celery_bin",
     "celery.bin.base": "sedano.cli.bin_base",
+    "celery.bin.beat": "sedano.cli.beat",
     "celery.bin.celery": "sedano.cli.bin_celery",
     "celery.bin.worker": "sedano.cli.worker",
     "celery.bootsteps": "sedano.worker.bootsteps",
@@ -130,6 +133,8 @@ KOMBU: dict[str, str] = {
     "kombu.utils": "sedano.compat.kombu_utils",
     "kombu.utils.encoding": "sedano.compat.kombu_encoding",
     "kombu.utils.json": "sedano.compat.kombu_json",
+    "kombu.utils.objects": "sedano.compat.kombu_utils",
+    "kombu.utils.url": "sedano.compat.kombu_utils",
     "kombu.utils.uuid": "sedano.compat.kombu_utils",
 }
 

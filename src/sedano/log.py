@@ -170,6 +170,14 @@ def original_streams() -> Any:
         sys.stdout, sys.stderr = out, err
 
 
+def say(text: str, *, error: bool = False) -> None:
+    """Write to the terminal, past any redirection of stdout."""
+    stream = sys.__stderr__ if error else sys.__stdout__
+    if stream is not None:
+        stream.write(f"{text}\n")
+        stream.flush()
+
+
 __all__ = [
     "LOG_LEVELS",
     "ColorFormatter",
@@ -181,6 +189,7 @@ __all__ = [
     "mlevel",
     "original_streams",
     "redact_url",
+    "say",
     "task_logger",
     "worker_logger",
 ]

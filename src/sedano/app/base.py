@@ -396,6 +396,11 @@ class Celery(Configured, SendsMany, SendsWorkflows):
         """As `Worker`."""
         return self.Worker
 
+    @cached_property
+    def Beat(self) -> Any:  # noqa: N802 - Celery's name
+        """The class of this app's beats: `app.Beat(loglevel="INFO").run()`."""
+        return late.beat_class(self)
+
     def bugreport(self) -> str:
         """What a bug report should hold: versions, platform, stores, settings without secrets, which of them have no effect."""
         return late.bugreport(self)
@@ -422,7 +427,6 @@ Sedano = Celery
 App = Celery
 
 _COMING = {
-    "Beat": "beat",
     "pool": "Kombu's connections, which Sedano does without",
     "producer_pool": "Kombu's connections, which Sedano does without",
 }

@@ -1,7 +1,7 @@
 """The doors that lead up from the app, and to what a plain import must not pay for: opened on use, by name.
 
-Up: `app.Worker`, `app.worker_main`, `app.start`. Aside: asyncio, which takes longer to import than all the rest,
-Django, and the bug report.
+Up: `app.Worker`, `app.Beat`, `app.worker_main`, `app.start`, a worker's beat. Aside: asyncio, which takes longer to import
+than all the rest, Django, and the bug report.
 """
 
 from __future__ import annotations
@@ -44,6 +44,16 @@ def make_log(app: Celery, kind: Any) -> Any:
 def worker_class(app: Celery) -> Any:
     """The class of `app`'s worker nodes; see `sedano.worker.controller`."""
     return app.subclass_with_self(importlib.import_module("sedano.worker.controller").WorkController, name="Worker")
+
+
+def beat_class(app: Celery) -> Any:
+    """The class of `app`'s beats; see `sedano.beat.program`."""
+    return app.subclass_with_self(importlib.import_module("sedano.beat.program").Beat)
+
+
+def embedded_beat(app: Celery, **options: Any) -> Any:
+    """A beat in a thread of its own, for a worker's process; see `sedano.beat.service.EmbeddedService`."""
+    return importlib.import_module("sedano.beat.service").EmbeddedService(app, **options)
 
 
 def run_command(app: Celery, argv: Sequence[str] | None) -> int:

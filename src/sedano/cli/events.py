@@ -143,7 +143,7 @@ def _pidfile(path: str | None) -> Generator[None]:
     if not path:
         yield
         return
-    from sedano.worker.pidfile import Pidfile  # noqa: PLC0415
+    from sedano.app.pidfile import Pidfile  # noqa: PLC0415
 
     pidfile = Pidfile(os.path.abspath(path))
     pidfile.acquire()

@@ -19,6 +19,7 @@ from sedano.nearest import nearest
 
 # name -> (module, attribute, sentence shown by --help without importing the module)
 COMMANDS: dict[str, tuple[str, str, str]] = {
+    "beat": ("sedano.cli.beat", "beat", "Start the scheduler: it sends tasks when they are due."),
     "call": ("sedano.cli.call", "call", "Call a task by name."),
     "completion": ("sedano.cli.completion", "completion", "Print the script that completes this command in a shell."),
     "control": ("sedano.cli.control", "control", "Tell the workers what to do."),
@@ -46,7 +47,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 # Celery's commands that are not here: what to do instead.
 ELSEWHERE: dict[str, str] = {
     "amqp": "comes with RabbitMQ. On the other stores: sedano queues, purge, dead list",
-    "beat": "comes in a later version; until then Celery's beat can send to Sedano's workers on Redis",
     "graph": "comes in a later version",
     "logtool": "is not part of Sedano",
     "migrate": "comes in a later version",

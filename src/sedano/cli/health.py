@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 
 import click
 
+from sedano.app.nodenames import node_name
 from sedano.cli import probe
 from sedano.cli.completing import complete_nodes
 from sedano.cli.context import CliContext
 from sedano.exceptions import ImproperlyConfigured
-from sedano.worker.nodenames import node_name
 
 
 @click.command()

@@ -11,10 +11,10 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
+from sedano.app.nodenames import node_name
 from sedano.cli.jsontext import document_text
 from sedano.cli.probe import TIMEOUT_S, ask_port, ask_without_app, exit_code, read, sentence
 from sedano.exceptions import ImproperlyConfigured
-from sedano.worker.nodenames import node_name
 
 IN_VAIN = -1
 """Nobody has answered where the environment points; the app's settings may say where and how to ask."""

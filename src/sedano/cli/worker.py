@@ -15,10 +15,11 @@ import click
 from sedano.cli import daemon
 from sedano.cli.completing import complete_queues
 from sedano.cli.context import CliContext
+from sedano.cli.extrawords import read_extra_words
 from sedano.cli.headed import HeadedCommand, option
 from sedano.cli.types import AUTOSCALE, COMMA_LIST, CONCURRENCY, LOG_LEVEL, SECONDS
 from sedano.cli.useroptions import values_of
-from sedano.settings import OPTIONS, UnknownSettingWarning, read_words
+from sedano.settings import OPTIONS, UnknownSettingWarning
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
@@ -41,13 +42,8 @@ SETTING_OF = {
 # Celery's options that the engine does not need, or that a later version brings. Value: why nothing happens.
 WITHOUT_EFFECT = {
     "optimization": "there is one way of handing out work, and it is fair",
-    "schedule_filename": "not yet: comes with beat",
-    "scheduler": "not yet: comes with beat",
     "executable": "a detached worker goes on in the Python that it was started with",
 }
-NO_BEAT = (
-    "WARNING: this version has no beat (-B): this worker runs tasks, but sends no periodic ones. Run Celery's beat beside it."
-)
 
 
 @click.command(cls=HeadedCommand, context_settings={"allow_extra_args": True})
@@ -124,9 +120,9 @@ NO_BEAT = (
 @option(FEATURES, "--without-mingle", is_flag=True, default=None, help="Do not ask other workers what was revoked.")
 @option(FEATURES, "--without-heartbeat", is_flag=True, default=None, help="Send no heartbeats.")
 @option(FEATURES, "--heartbeat-interval", type=float, help="Seconds between heartbeats (2).")
-@option(BEAT, "-B", "--beat", is_flag=True, help="Accepted, with a warning: this version has no beat.")
-@option(BEAT, "-s", "--schedule-filename", "--schedule", help="Accepted.")
-@option(BEAT, "--scheduler", help="Accepted.")
+@option(BEAT, "-B", "--beat", is_flag=True, help="Send periodic tasks too. On one worker only: each sends them all.")
+@option(BEAT, "-s", "--schedule-filename", "--schedule", metavar="PATH", help="With -B: the file that remembers what was sent.")
+@option(BEAT, "--scheduler", metavar="CLASS", help="With -B: the scheduler, module:Class or the name of an installed one.")
 @option(
     DAEMON, "--pidfile", envvar="CELERYD_PID_FILE", help="Write the process id to this file; refuse to start when it is taken."
 )
@@ -193,10 +189,8 @@ def _start(ctx: click.Context, context: CliContext, options: dict[str, Any], det
             "No app is given: this worker knows no task of yours. Name the module that holds your app: sedano -A proj worker"
         )
     users = values_of(ctx, app, "worker")
-    settings = {**read_extra_words(ctx), **settings_of(options)}
+    settings = {**read_extra_words(ctx, "worker"), **settings_of(options)}
     app.conf.update(settings)
-    if options.pop("beat"):
-        click.echo(NO_BEAT, err=True)
     for line in idle_options(options):
         context.note(line)
     _take_on_role(app, options)
@@ -204,18 +198,6 @@ def _start(ctx: click.Context, context: CliContext, options: dict[str, Any], det
     if detached is not None and not (plan.logfile or app.conf.typed("worker_logfile")):
         context.note("--detach without --logfile: what this worker logs is lost")
     return start_worker(app, plan, settled=None if detached is None else detached.settle)
-
-
-def read_extra_words(ctx: click.Context) -> dict[str, Any]:
-    """Settings behind `--`. A word without `=` is most often the rest of a list that was typed with spaces."""
-    for word in ctx.args:
-        if "=" not in word:
-            raise click.UsageError(
-                f"Unable to parse extra configuration from command line.\nReason: {word!r} is no key=value; lists such as"
-                " -Q are written with commas and without spaces",
-                ctx,
-            )
-    return read_words(ctx.args, "worker")
 
 
 def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:

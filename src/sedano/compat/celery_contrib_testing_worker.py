@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from sedano.app.base import Celery
+from sedano.app.nodenames import anon_nodename
 from sedano.compat import celery_contrib_testing_tasks as tasks
 from sedano.result import allow_join_result
 from sedano.signals import Signal
 from sedano.worker.consumer import Consumer
 from sedano.worker.controller import WorkController
-from sedano.worker.nodenames import anon_nodename
 
 WORKER_LOGLEVEL = os.environ.get("WORKER_LOGLEVEL", "error")
 READY_S = 60.0

@@ -7,7 +7,7 @@ import signal as _signal
 import sys
 from typing import Any
 
-from sedano.worker.pidfile import Pidfile, PidfileInUse
+from sedano.app.pidfile import Pidfile, PidfileInUse
 
 EX_OK = getattr(os, "EX_OK", 0)
 EX_FAILURE = 1

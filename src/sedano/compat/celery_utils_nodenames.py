@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sedano.protocol.queues import Exchange, Queue
-from sedano.worker.nodenames import (
+from sedano.app.nodenames import (
     anon_nodename,
     default_nodename,
     gethostname,
@@ -14,6 +13,7 @@ from sedano.worker.nodenames import (
     nodename,
     nodesplit,
 )
+from sedano.protocol.queues import Exchange, Queue
 
 WORKER_DIRECT_EXCHANGE = Exchange("C.dq2")
 WORKER_DIRECT_QUEUE_FORMAT = "{hostname}.dq2"

@@ -36,6 +36,7 @@ class Backend:
     UNREADY_STATES = states.UNREADY_STATES
     EXCEPTION_STATES = states.EXCEPTION_STATES
     supports_native_join = True
+    supports_autoexpire = True  # by the store or by its workers: nobody has to send `celery.backend_cleanup`
     is_async = True
 
     def __init__(
@@ -213,6 +214,7 @@ class DisabledBackend:
     is_enabled = False
     url = "disabled://"
     supports_native_join = False
+    supports_autoexpire = True  # there is nothing to expire
 
     def store_result(self, *args: Any, **kwargs: Any) -> None:
         """Nothing is kept."""

@@ -96,18 +96,24 @@ class Node:
 
     def wait_for_line(self, pattern: str, timeout_s: float = 60) -> str:
         """The first log line that matches; raises NodeError when it does not come in time or the node has ended."""
-        wanted, deadline, seen = re.compile(pattern), time.monotonic() + timeout_s, 0
+        return self.wait_for_lines(pattern, 1, timeout_s)[0]
+
+    def wait_for_lines(self, pattern: str, count: int, timeout_s: float = 60) -> list[str]:
+        """The first `count` log lines that match; raises NodeError as `wait_for_line`."""
+        wanted, deadline, seen, found = re.compile(pattern), time.monotonic() + timeout_s, 0, list[str]()
         with self._changed:
             while True:
-                for line in self.lines[seen:]:
-                    if wanted.search(line):
-                        return line
+                found += [line for line in self.lines[seen:] if wanted.search(line)]
+                if len(found) >= count:
+                    return found[:count]
                 seen = len(self.lines)
                 left = deadline - time.monotonic()
                 ended = self.process.poll() is not None and self._reader is not None and not self._reader.is_alive()
                 if left <= 0 or ended:
                     why = f"it ended with {self.process.returncode}" if ended else f"not within {timeout_s:g} s"
-                    raise NodeError(f"{self.name}: no line matches {pattern!r} ({why}); its log:\n{self.log()}")
+                    raise NodeError(
+                        f"{self.name}: {len(found)} of {count} lines match {pattern!r} ({why}); its log:\n{self.log()}"
+                    )
                 self._changed.wait(min(left, 0.2))
 
     def log(self) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from sedano.app.nodenames import node_name
 from sedano.log import ColorFormatter, LoggingProxy, get_logger, mlevel
 from sedano.worker import logs
-from sedano.worker.nodenames import node_name
 from sedano.worker.plan import WorkerOptions, log_plan
 
 if TYPE_CHECKING:

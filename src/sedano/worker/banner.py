@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +80,6 @@ def _limits(conf: Any) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:g} s"
-
-
-def say(text: str, *, error: bool = False) -> None:
-    """Write to the terminal, past any redirection of stdout."""
-    stream = sys.__stderr__ if error else sys.__stdout__
-    if stream is not None:
-        stream.write(f"{text}\n")
-        stream.flush()
 
 
 def root_warnings(accept: Iterable[str], *, uid: int, forced: bool) -> tuple[Sequence[str], bool]:

@@ -33,6 +33,8 @@ _RENAMED = {
     "discard": "purge",
     "events": "task_events",
     "pool_cls": "pool",
+    "schedule": "schedule_filename",
+    "scheduler_cls": "scheduler",
     "state_db": "statedb",
     "task_soft_time_limit": "soft_time_limit",
     "task_time_limit": "time_limit",
@@ -45,8 +47,7 @@ _SETTINGS = {
 _WITHOUT_EFFECT = frozenset(
     (
         "autoscaler_cls", "consumer_cls", "detach", "executable", "gid", "pool_putlocks", "redirect_stdouts",
-        "redirect_stdouts_level", "schedule", "schedule_filename", "scheduler", "scheduler_cls", "timer_cls",
-        "timer_precision", "uid", "umask", "workdir", "worker_lost_wait",
+        "redirect_stdouts_level", "timer_cls", "timer_precision", "uid", "umask", "workdir", "worker_lost_wait",
     )
 )  # fmt: skip
 _LISTS = ("queues", "exclude_queues", "include")
@@ -198,9 +199,6 @@ def worker_options(given: Mapping[str, Any]) -> WorkerOptions:
                 settings[_SETTINGS[name]] = value
         elif name == "no_color":
             options.setdefault("color", None if value is None else not value)
-        elif name == "beat":
-            if value:
-                _logger.warning("this version has no beat: this worker sends no periodic tasks")
         elif (ours := _RENAMED.get(name, name)) in _OURS:
             if value is not None:
                 options[ours] = value

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from sedano import signals
+from sedano.app.nodenames import node_format
 from sedano.log import ColorFormatter, LoggingProxy, TaskFormatter, original_streams
 from sedano.worker.jsonlog import JSON, JsonFormatter
-from sedano.worker.nodenames import node_format
 
 FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 TASK_FORMAT = "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s"

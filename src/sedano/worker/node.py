@@ -15,17 +15,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sedano import signals
+from sedano.app.nodenames import node_name
+from sedano.app.pidfile import Pidfile, PidfileInUse
 from sedano.exceptions import ImproperlyConfigured
+from sedano.log import say
 from sedano.rules.shutdown import Event
 from sedano.settings.validation import Finding, require_valid
 from sedano.worker.advice import advise
-from sedano.worker.banner import banner, root_warnings, say, task_list
+from sedano.worker.banner import banner, root_warnings, task_list
 from sedano.worker.consumer import Consumer
 from sedano.worker.here import noted
 from sedano.worker.logs import LogPlan, setup_logs
-from sedano.worker.nodenames import node_name
 from sedano.worker.noderun import NodeRun
-from sedano.worker.pidfile import Pidfile, PidfileInUse
 from sedano.worker.plan import NodePlan, WorkerOptions, plan_node
 from sedano.worker.supervisor import EX_FAILURE, Supervisor
 from sedano.worker.table import SharedTable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("celery.apps.worker")
 EX_CANTCREAT = 73
-_CELERY_OPTIONS = ("beat", "detach", "executable", "pool_cls", "pool_start_method", "schedule_filename", "scheduler", "umask")
+_CELERY_OPTIONS = ("detach", "executable", "pool_cls", "pool_start_method", "umask")
 """What receivers of `celeryd_init` find among `options` in Celery, and no node has an option of its own for."""
 _GOODBYE_S = 15.0  # how long the threads may take to end their last round
 

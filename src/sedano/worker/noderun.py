@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sedano import crashpoints, signals
+from sedano.app import late
 from sedano.app.connect import Stores
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import Broker
@@ -63,8 +64,6 @@ if TYPE_CHECKING:
     from sedano.worker.node import Worker
 
 _logger = logging.getLogger("celery.apps.worker")
-_CELERY_OPTIONS = ("beat", "detach", "executable", "pool_cls", "pool_start_method", "schedule_filename", "scheduler", "umask")
-"""What receivers of `celeryd_init` find among `options` in Celery, and no node has an option of its own for."""
 _GOODBYE_S = 15.0  # how long the threads may take to end their last round
 
 
@@ -88,6 +87,7 @@ class NodeRun:
         self._listener: socket.socket | None = None
         self._port: HttpPort | None = None
         self._depths: DepthWatch | None = None
+        self._beat: Any = None
 
     def run(self) -> int:
         """Raises ImproperlyConfigured for what keeps the node from starting."""
@@ -133,6 +133,8 @@ class NodeRun:
             self._listener = listen(plan.http)
             for tallies in self._table.tallies:
                 tallies.turn_on()
+        if self._worker.options.beat:
+            self._beat = self._make_beat()
 
     def _check_stores(self) -> None:
         """Raise ImproperlyConfigured for stores that no second try will open. One that is only away comes back by itself."""
@@ -299,7 +301,15 @@ class NodeRun:
         followers = (self._herald, self._mailbox, self._neighbours, self._probe, self._depths)
         supervisor.followers = [helper for helper in followers if helper is not None]
         worker.supervisor = supervisor
+        if self._beat is not None:
+            self._beat.start()
         return supervisor
+
+    def _make_beat(self) -> Any:
+        """A beat in a thread of this process; not started."""
+        options = self._worker.options
+        scheduler = options.scheduler or self._app.conf.typed("beat_scheduler")
+        return late.embedded_beat(self._app, scheduler_cls=scheduler, schedule_filename=options.schedule_filename)
 
     def _announce(self) -> Herald:
         """The thread that tells the cluster of this node and its calls; not started."""
@@ -388,6 +398,8 @@ class NodeRun:
         def shutting_down(sig: str, how: str, exitcode: int) -> None:
             signals.worker_shutting_down.send(plan.node, sig=sig, how=how, exitcode=exitcode)
             self._is_cold = how != "Warm"
+            if self._beat is not None:
+                self._beat.begin_to_stop()
             worker.on_close()
             self._steps.begin_to_stop(cold=self._is_cold)
 
@@ -407,6 +419,8 @@ class NodeRun:
 
     def _goodbye(self, supervisor: Supervisor) -> None:
         """End the threads, the one that others need last, and tell the hooks."""
+        if self._beat is not None:
+            self._beat.stop(_GOODBYE_S)
         self._steps.stop_of_worker(cold=self._is_cold)
         helpers = (self._mailbox, self._neighbours, self._probe, self._scout, self._depths)
         if self._port is not None:

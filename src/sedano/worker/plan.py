@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sedano.app.amqp import specs_of
+from sedano.app.nodenames import node_format, node_name
 from sedano.contracts import QueueSpec
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import mlevel, redact_url
@@ -20,7 +21,6 @@ from sedano.worker import cpus
 from sedano.worker.context import SlotOptions
 from sedano.worker.herald import HEARTBEAT_S
 from sedano.worker.logs import LogPlan
-from sedano.worker.nodenames import node_format, node_name
 from sedano.worker.pools import PATCHES, pool_name
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ class WorkerOptions:
     statedb: str | None = None
     autoscale: str | None = None
     max_memory_per_child: int | None = None
+    beat: bool = False
+    schedule_filename: str | None = None
+    scheduler: Any = None
 
     def setting_changes(self) -> dict[str, Any]:
         """Settings that these options stand for: they win over the app's."""

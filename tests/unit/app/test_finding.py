@@ -318,8 +318,8 @@ def test_given_an_app_in_a_variable_or_in_none_then_the_command_line_finds_it(
 
 def test_given_what_is_not_built_yet_then_asking_for_it_says_with_what_it_comes(make_app: MakeApp) -> None:
     app = make_app()
-    with pytest.raises(AttributeError, match="comes with beat"):
-        _ = app.Beat
+    with pytest.raises(AttributeError, match="comes with Kombu"):
+        _ = app.producer_pool
     assert not hasattr(app, "no_such_thing")
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 import pytest
 
+from sedano.app.pidfile import Pidfile, PidfileInUse
 from sedano.cli import daemon, reload
 from sedano.cli.types import Autoscale, Concurrency
 from sedano.cli.worker import worker
 from sedano.settings import OPTIONS
 from sedano.worker.logs import FORMAT
-from sedano.worker.pidfile import Pidfile, PidfileInUse
 
 
 @pytest.mark.parametrize(

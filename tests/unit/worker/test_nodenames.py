@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from sedano.app.nodenames import default_nodename, gethostname, host_format, node_format, node_name
 from sedano.exceptions import ImproperlyConfigured
-from sedano.worker.nodenames import default_nodename, gethostname, host_format, node_format, node_name
 
 
 def test_given_no_name_when_a_node_is_named_then_it_is_celery_at_the_host() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-BEAT = "not yet: comes with beat"
-
 ROWS = (
     Option(
         "beat_enable_remote_control",
@@ -13,7 +11,6 @@ ROWS = (
         False,
         "Beat answers `inspect ping` too.",
         old_names=("CELERYBEAT_ENABLE_REMOTE_CONTROL",),
-        effect=BEAT,
     ),
     Option(
         "beat_remote_control_max_tick_age",
@@ -22,7 +19,6 @@ ROWS = (
         "Beat stops answering when its last tick is older than this.",
         old_names=("CELERYBEAT_REMOTE_CONTROL_MAX_TICK_AGE",),
         unit="s",
-        effect=BEAT,
     ),
     Option(
         "beat_max_loop_interval",
@@ -31,7 +27,6 @@ ROWS = (
         "How long beat sleeps at most; 0: as its scheduler says.",
         old_names=("CELERYBEAT_MAX_LOOP_INTERVAL",),
         unit="s",
-        effect=BEAT,
     ),
     Option(
         "beat_schedule",
@@ -39,7 +34,6 @@ ROWS = (
         {},
         "What is sent when: entry name -> task, schedule, arguments, options.",
         old_names=("CELERYBEAT_SCHEDULE",),
-        effect=BEAT,
     ),
     Option(
         "beat_scheduler",
@@ -48,7 +42,6 @@ ROWS = (
         "The class that keeps the schedule.",
         old_names=("CELERYBEAT_SCHEDULER",),
         form="any",
-        effect=BEAT,
     ),
     Option(
         "beat_schedule_filename",
@@ -57,7 +50,6 @@ ROWS = (
         "The file in which beat remembers its last runs.",
         old_names=("CELERYBEAT_SCHEDULE_FILENAME",),
         form="path",
-        effect=BEAT,
     ),
     Option(
         "beat_sync_every",
@@ -65,7 +57,6 @@ ROWS = (
         0,
         "After how many tasks sent beat saves its state; 0: by time alone.",
         old_names=("CELERYBEAT_SYNC_EVERY",),
-        effect=BEAT,
     ),
     Option(
         "beat_cron_starting_deadline",
@@ -74,6 +65,5 @@ ROWS = (
         "A crontab run that was missed by more than this is not caught up.",
         old_names=("CELERYBEAT_CRON_STARTING_DEADLINE",),
         unit="s",
-        effect=BEAT,
     ),
 )

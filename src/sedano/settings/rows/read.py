@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sedano.settings.option import WORKS, Option, Type
 
-PYTHON = "not needed: a detached worker goes on in the Python that it was started with"
-BEAT = "not yet: comes with beat"
+PYTHON = "not needed: a detached program goes on in the Python that it was started with"
 
 
 def _row(
@@ -109,7 +108,7 @@ ROWS = (
         unit="s",
     ),
     *_daemon_rows("worker", WORKS, python=PYTHON, log_name=("CELERYD_LOG_FILE",)),
-    *_daemon_rows("beat", BEAT, log_name=("CELERYBEAT_LOG_FILE",)),
+    *_daemon_rows("beat", WORKS, python=PYTHON, log_name=("CELERYBEAT_LOG_FILE",)),
     *_daemon_rows("events", WORKS, python=PYTHON),
     _row(
         "CELERY_DB_REUSE_MAX",

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sedano.exceptions import SedanoError
-from sedano.worker.banner import say
+from sedano.log import say
 
 
 class PidfileInUse(SedanoError):

@@ -27,10 +27,10 @@ def nodesplit(text: str) -> tuple[str | None, str]:
     return (name, host) if separator else (None, text)
 
 
-def default_nodename(text: str | None) -> str:
+def default_nodename(text: str | None, default: str = NAME) -> str:
     """What `-n TEXT` means: `name@host`, a bare word being the host part."""
     name, host = nodesplit(text or "")
-    return nodename(name or NAME, host or gethostname())
+    return nodename(name or default, host or gethostname())
 
 
 def anon_nodename(hostname: str | None = None, prefix: str = "gen") -> str:
