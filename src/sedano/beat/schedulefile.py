@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pickle
 import shelve
@@ -14,10 +15,7 @@ from sedano.beat import picklenames
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import get_logger
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is held there
-    fcntl = None  # type: ignore[assignment]
+_fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None  # Windows: nothing is held
 
 logger = get_logger("celery.beat")
 
@@ -112,13 +110,13 @@ class FileLock:
     def __init__(self, filename: str) -> None:
         self._path = Path(f"{filename}.lock")
         self._fd = -1
-        while fcntl is not None and not self._holds():
+        while _fcntl is not None and not self._holds():
             pass
 
     def _holds(self) -> bool:
         fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _fcntl.flock(fd, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
             is_it = os.fstat(fd).st_ino == self._path.stat().st_ino
         except FileNotFoundError:
             is_it = False

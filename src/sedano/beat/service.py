@@ -182,7 +182,7 @@ class EmbeddedService(threading.Thread):
         del thread
         kwargs.setdefault("remote_control", False)
         self.app = app
-        self._made = {"max_interval": max_interval, **kwargs}
+        self._made: dict[str, Any] = {"max_interval": max_interval, **kwargs}
         self.service = Service(app, **self._made)
         find_scheduler(self.service.scheduler_cls)  # a name that means none is better said now
         self._is_stopping = threading.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from sedano.beat import BeatLazyFunc, ScheduleEntry, Scheduler, SchedulingError
 from sedano.beat.scheduler import Stopped
 from sedano.exceptions import OperationalError
 from sedano.protocol.call import read
+from sedano.schedules import crontab
 from sedano.testing.clock import FakeClock
 
 
@@ -268,6 +269,7 @@ def test_given_that_the_clock_is_set_back_when_it_ticks_then_what_was_due_in_the
     assert "The clock was set by -1801.0 seconds" in caplog.text
 
 
+@pytest.mark.setting("beat_sync_every")
 def test_given_when_it_is_time_to_save_then_sync_is_called_by_the_clock_or_by_what_was_sent(
     app: Celery, ticking: Any, clock: FakeClock
 ) -> None:
@@ -290,6 +292,21 @@ def test_given_when_it_is_time_to_save_then_sync_is_called_by_the_clock_or_by_wh
     assert scheduler.should_sync()
     scheduler.close()
     assert scheduler.synced == 4
+
+
+@pytest.mark.setting("beat_cron_starting_deadline")
+@pytest.mark.parametrize(("deadline", "count"), [(None, 1), (7200, 1), (600, 0)])
+def test_given_a_run_that_was_missed_by_more_than_the_deadline_when_beat_starts_then_it_is_not_made_up_for(
+    app: Celery, ticking: Any, clock: FakeClock, deadline: int | None, count: int
+) -> None:
+    app.conf.beat_cron_starting_deadline = deadline
+    nine = datetime(2026, 3, 4, 9, tzinfo=UTC)
+    clock.jump_wall(nine.timestamp() - clock.wall() - 60)
+    each_day = crontab(hour=9, minute=0, nowfun=Every(1, clock).now)
+    scheduler = ticking({"a": entry(clock, schedule=each_day, task="a")})
+    clock.advance(3600)
+    scheduler.tick()
+    assert len(sent_names(app)) == count
 
 
 # -- entries that are wrong ---------------------------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+"""A beat answers `inspect ping`, and falls silent when it does not tick."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sedano import Celery
+from sedano.beat import Scheduler, Service, beat_nodename
+from sedano.beat.pidbox import BeatPidbox
+
+PATIENCE_S = 60.0
+
+
+class Idle(Scheduler):
+    def tick(self, *_args: Any, **_kwargs: Any) -> Any:
+        return 3600.0
+
+
+@pytest.fixture
+def running(app: Celery) -> Iterator[Service]:
+    app.conf.beat_enable_remote_control = True
+    service = Service(app, scheduler_cls=Idle, hostname="h")
+    thread = threading.Thread(target=service.start, daemon=True)
+    thread.start()
+    yield service
+    service.stop(wait=True)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+def pinged(app: Celery, *, patience_s: float = PATIENCE_S) -> Any:
+    """The first answer to a ping."""
+    deadline = time.monotonic() + patience_s
+    while not (answers := app.control.ping(timeout=0.2)):
+        if time.monotonic() > deadline:
+            return None
+    return answers
+
+
+@pytest.mark.setting("beat_enable_remote_control")
+def test_given_remote_control_when_it_is_pinged_then_it_answers_as_celerybeat(app: Celery, running: Service) -> None:
+    assert pinged(app) == [{"celerybeat@h": {"ok": "pong"}}]
+    assert app.control.ping(destination=["celerybeat@h"], limit=1) == [{"celerybeat@h": {"ok": "pong"}}]
+    assert app.control.ping(destination=["celery@h"], timeout=0.2) == []
+    assert app.control.inspect(timeout=0.2).active() is None
+
+
+@pytest.mark.setting("beat_remote_control_max_tick_age")
+def test_given_a_scheduler_that_does_not_tick_when_it_is_pinged_then_it_is_silent(
+    app: Celery, running: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert pinged(app)
+    app.conf.beat_remote_control_max_tick_age = 0.001
+    assert app.control.ping(timeout=0.2) == []
+    assert "beat pidbox: not answering ping, the scheduler has not ticked for" in caplog.text
+    app.conf.beat_remote_control_max_tick_age = 0  # never
+    assert pinged(app)
+
+
+def test_given_no_age_then_it_is_twice_the_interval_and_a_minute_at_least(app: Celery) -> None:
+    service = Service(app, scheduler_cls=Idle)
+    pidbox = BeatPidbox(service)
+    assert pidbox.max_tick_age == 600
+    service.effective_max_interval = 5
+    assert pidbox.max_tick_age == 60
+    assert pidbox.tick_age() is None
+    assert not pidbox.is_stale()
+
+
+def test_given_a_name_then_its_codes_are_expanded() -> None:
+    assert beat_nodename("mail@h") == "mail@h"
+    assert beat_nodename("h") == "celerybeat@h"
+    assert beat_nodename().startswith("celerybeat@")
