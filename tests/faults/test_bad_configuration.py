@@ -316,7 +316,10 @@ COMMAND_LINES = {
         "'--soft-time-limit'.*-1.* give 0 or more",
     ),
     "unknown scheduler": (("-A", "proj", "beat", "-S", "djanog"), "there is no scheduler 'djanog'"),
-    "a scheduler that is not there": (("-A", "proj", "worker", "-B", "--scheduler", "a.b:C"), "'a.b:C' cannot be loaded"),
+    "a scheduler that is not there": (
+        ("-A", "proj", "worker", "-P", "solo", "-B", "--scheduler", "a.b:C"),
+        "'a.b:C' cannot be loaded",
+    ),
     "a folder for the schedule that is not there": (("-A", "proj", "beat", "-s", "/nowhere/s"), "/nowhere/s.*--schedule"),
     "misplaced -A": (("worker", "-A", "proj"), "stand before the command"),
     "a word that is no setting": (("-A", "proj", "worker", "--", "nonsense"), "nonsense"),

@@ -17,6 +17,7 @@ from sedano.schedules.intervals import humanize_seconds
 from sedano.app.pidfile import Pidfile
 from sedano.beat.pidbox import beat_nodename
 from sedano.beat.service import Service
+from sedano.exceptions import ImproperlyConfigured
 from sedano.log import get_logger, mlevel, redact_url, say
 from sedano.settings.validation import require_valid
 
@@ -99,7 +100,8 @@ class Beat:
                     self.settled()
                 service.start()
             except Exception as exc:
-                logger.critical("beat raised exception %s: %r", exc.__class__, exc, exc_info=True)
+                is_explained = isinstance(exc, ImproperlyConfigured)
+                logger.critical("beat raised exception %s: %r", exc.__class__, exc, exc_info=not is_explained)
                 raise
 
     def setup_logging(self, colorize: bool | None = None) -> None:
