@@ -13,12 +13,12 @@ from typing import Any
 from sedano import __version__
 from sedano.app import late
 from sedano.app.discovery import Loader
-from sedano.schedules.intervals import humanize_seconds
 from sedano.app.pidfile import Pidfile
 from sedano.beat.pidbox import beat_nodename
 from sedano.beat.service import Service
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import get_logger, mlevel, redact_url, say
+from sedano.schedules.intervals import humanize_seconds
 from sedano.settings.validation import require_valid
 
 logger = get_logger("celery.beat")

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sedano.schedules.intervals import humanize_seconds
 from sedano.beat import checks
 from sedano.beat.entry import ScheduleEntry, SchedulingError, made
 from sedano.clock import SYSTEM_CLOCK, Clock
@@ -24,6 +23,7 @@ from sedano.exceptions import OperationalError
 from sedano.log import get_logger
 from sedano.rules.retry import reconnect_intervals
 from sedano.schedules import crontab
+from sedano.schedules.intervals import humanize_seconds
 
 logger = get_logger("celery.beat")
 

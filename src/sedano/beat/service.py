@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from sedano import signals
-from sedano.schedules.intervals import humanize_seconds
 from sedano.app.finding import symbol_by_name
 from sedano.beat.persistent import PersistentScheduler
 from sedano.beat.pidbox import BeatPidbox
@@ -18,6 +17,7 @@ from sedano.clock import SYSTEM_CLOCK
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import get_logger
 from sedano.nearest import hint
+from sedano.schedules.intervals import humanize_seconds
 
 logger = get_logger("celery.beat")
 
