@@ -24,6 +24,8 @@ PROGRAMS = {"redis": ("redis-server", "redis-server"), "strace": ("strace", "str
 # The extras whose code is tested and type-checked here.
 EXTRAS = ("redis", "msgpack", "yaml", "auth", "pydantic", "brotli", "zstd", "solar")
 
+# Tests side by side on each core: most of what they do is wait, for processes to start and for times to come.
+PER_CORE = 3
 # So many failed tests get a second try; more are no accident.
 MOST_RETRIED = 8
 
@@ -161,7 +163,7 @@ def pytest(rest: Sequence[str], environment: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         failures = Path(folder) / "failures"
         code = run(
-            [PYTHON, "-m", "pytest", "-q", "-n", str(max(2, os.cpu_count() or 2)), *rest],
+            [PYTHON, "-m", "pytest", "-q", "-n", str(PER_CORE * (os.cpu_count() or 2)), "--dist", "worksteal", *rest],
             SEDANO_FAILURES_FILE=str(failures),
             **environment,
         )

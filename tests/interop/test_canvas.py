@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.interop import environments
 from tests.interop.peers import Pair, Peer, Place, engine
 from tests.servers import RedisServer
 
@@ -98,7 +97,7 @@ class Fleet:
             node.wait_ready(120)
 
 
-@pytest.fixture(scope="module", params=environments.VERSIONS)
+@pytest.fixture(scope="module", params=["5.4", pytest.param("5.7", marks=pytest.mark.long)])
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with RedisServer() as server:
         place = Place(server, 0, tmp_path_factory.mktemp("canvas"))

@@ -18,7 +18,7 @@ VISIBILITY_S = 1
 LEASE = ("--", "worker.lease_time=2")
 
 
-@pytest.fixture(params=environments.VERSIONS)
+@pytest.fixture(params=["5.4", pytest.param("5.7", marks=pytest.mark.long)])
 def celery(request: pytest.FixtureRequest) -> Engine:
     return engine(f"celery{request.param}")
 

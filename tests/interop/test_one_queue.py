@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from tests.interop import environments
 from tests.interop.peers import Peer, Place, engine
 from tests.servers import RedisServer
 
@@ -34,7 +33,7 @@ class Fleet:
         place.until_heard("s@fleet", "c@fleet")
 
 
-@pytest.fixture(scope="module", params=environments.VERSIONS)
+@pytest.fixture(scope="module", params=["5.7", pytest.param("5.4", marks=pytest.mark.long)])
 def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with RedisServer() as server:
         place = Place(server, 0, tmp_path_factory.mktemp("fleet"))

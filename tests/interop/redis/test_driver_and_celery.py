@@ -26,7 +26,7 @@ QUEUE = "celery"
 PATIENCE_S = 60.0
 
 
-@pytest.fixture(params=["5.7", "5.4"], scope="module")
+@pytest.fixture(params=["5.7", pytest.param("5.4", marks=pytest.mark.long)], scope="module")
 def celery(request: pytest.FixtureRequest) -> Environment:
     return celery_environment(request.param)
 
