@@ -13,6 +13,7 @@ from sedano.schedules.intervals import remaining
 from sedano.schedules.patterns import bits, pattern
 from sedano.schedules.zones import plain_zone, zone_named, zone_text
 
+ZERO = frozenset((0,))
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -20,8 +21,8 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
     """As a line of cron: minute, hour, day_of_week, day_of_month, month_of_year, each a text (`"*/15"`, `"mon-fri"`), a
     number or numbers. A day is meant when all three fields of days name it: AND, unlike cron's own OR.
 
-    The attributes of these names hold the sets of values. `second` (0 unless given) and `tz` (a name or a tzinfo, instead of
-    the app's zone) are Sedano's own.
+    The attributes of these names hold the values, as frozen sets. `second` (0 unless given) and `tz` (a name or a tzinfo,
+    instead of the app's zone) are Sedano's own.
     Raises ParseException (text that cannot be read), ValueError (a number out of range, a date that never comes, an unknown
     zone) or TypeError.
     """
@@ -41,7 +42,7 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         self._orig_day_of_month, self.day_of_month = _both(day_of_month, 31, 1)
         self._orig_month_of_year, self.month_of_year = _both(month_of_year, 12, 1)
         self._accept(kwargs)
-        if not self.pattern.can_happen():
+        if not self.pattern.can_happen:
             raise ValueError(f"invalid crontab: day_of_month {day_of_month!r} never occurs in month_of_year {month_of_year!r}")
 
     def _accept(self, kwargs: Mapping[str, Any]) -> None:
@@ -137,13 +138,13 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
             _field_text(self._orig_month_of_year, self.month_of_year, 12),
             _field_text(self._orig_day_of_week, self.day_of_week, 7),
         ]
-        if self.second != {0}:
+        if self.second != ZERO:
             fields.insert(0, _field_text(self._orig_second, self.second, 60))
         return " ".join(fields)
 
     def __repr__(self) -> str:
         zone = "" if self._tz is None else f" {zone_text(self._tz)}"
-        second = "" if self.second == {0} else f", at second {_field_text(self._orig_second, self.second, 60)}"
+        second = "" if self.second == ZERO else f", at second {_field_text(self._orig_second, self.second, 60)}"
         return (
             f"<crontab: {self._orig_minute} {self._orig_hour} {self._orig_day_of_month} {self._orig_month_of_year}"
             f" {self._orig_day_of_week} (m/h/dM/MY/d){second}{zone}>"
@@ -172,14 +173,16 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
         self._accept(state)
 
 
-def _both(field: Field, max_: int, min_: int = 0) -> tuple[Field, set[int]]:
+def _both(field: Field, max_: int, min_: int = 0) -> tuple[Field, frozenset[int]]:
     """The field as given, to be shown and pickled, and its values."""
     values = expand(field, max_, min_)
+    if isinstance(field, str | int):
+        return field, values
     # An iterator is used up by now.
     return (sorted(values) if isinstance(field, Iterator) else field), values
 
 
-def _field_text(original: Field, values: set[int], count: int) -> str:
+def _field_text(original: Field, values: frozenset[int], count: int) -> str:
     if isinstance(original, str):
         return "".join(original.split())
     if len(values) == count:

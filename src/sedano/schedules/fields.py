@@ -91,18 +91,18 @@ class crontab_parser:  # noqa: N801 - Celery's name
         return number
 
 
-def expand(field: Field, max_: int, min_: int = 0) -> set[int]:
-    """The values of a field that run from `min_` to `min_ + max_ - 1`.
+def expand(field: Field, max_: int, min_: int = 0) -> frozenset[int]:
+    """The values of a field that run from `min_` to `min_ + max_ - 1`. Equal ones are one object: there may be many crontabs.
 
     Raises TypeError for what is no field, ParseException for text that cannot be read, ValueError for values out of range and
     for a field without any value.
     """
     if isinstance(field, str):
-        return set(_parsed(field, max_, min_))
+        return _parsed(field, max_, min_)
     if isinstance(field, int):
-        values = {int(field)}
+        values = frozenset((int(field),))
     elif isinstance(field, Iterable):
-        values = {_whole(value) for value in field}
+        values = frozenset(_whole(value) for value in field)
     else:
         raise TypeError(f"a crontab field is a number, a text or several numbers, not {type(field).__name__}: {field!r}")
     for value in sorted(values):
@@ -110,7 +110,7 @@ def expand(field: Field, max_: int, min_: int = 0) -> set[int]:
             raise ValueError(f"invalid crontab pattern: {value} is out of range, {min_} to {min_ + max_ - 1} are allowed")
     if not values:
         raise ValueError("invalid crontab pattern: a field without any value never matches; '*' is every value")
-    return values
+    return _shared(values)
 
 
 def stretches(values: Sequence[int]) -> list[tuple[int, int]]:
@@ -130,7 +130,12 @@ def stretches(values: Sequence[int]) -> list[tuple[int, int]]:
 
 @lru_cache(maxsize=4096)
 def _parsed(field: str, max_: int, min_: int) -> frozenset[int]:
-    return frozenset(crontab_parser(max_, min_).parse(field))
+    return _shared(frozenset(crontab_parser(max_, min_).parse(field)))
+
+
+@lru_cache(maxsize=4096)
+def _shared(values: frozenset[int]) -> frozenset[int]:
+    return values
 
 
 def _whole(value: object) -> int:

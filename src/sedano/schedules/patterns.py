@@ -12,7 +12,6 @@ What a pattern means where clocks change (docs/explanation/schedules-and-time.md
 from __future__ import annotations
 
 from calendar import isleap
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
@@ -40,15 +39,13 @@ class Pattern:
     weekdays: int
     days_by_first: tuple[int, ...]
     """The days of a month that are allowed, by the weekday of its first."""
+    can_happen: bool
+    """Whether there is such a date at all. There is none on 30 February."""
 
     @property
     def is_rhythm(self) -> bool:
         """Whether every hour is named: runs go by real time, not by the wall."""
         return self.hours == _ALL_HOURS
-
-    def can_happen(self) -> bool:
-        """Whether there is such a date at all. There is none on 30 February."""
-        return any(self.days & ((2 << _MONTH_DAYS[month]) - 2) for month in range(1, 13) if self.months >> month & 1)
 
     def names(self, wall: datetime) -> bool:
         """Whether the fields of `wall` are all named."""
@@ -174,7 +171,8 @@ class Pattern:
         return None
 
 
-def bits(values: Iterable[int]) -> int:
+@lru_cache(maxsize=4096)
+def bits(values: frozenset[int]) -> int:
     """A set of numbers as one number."""
     found = 0
     for value in values:
@@ -190,9 +188,9 @@ def values_of(mask: int) -> list[int]:
 @lru_cache(maxsize=4096)
 def pattern(minutes: int, hours: int, weekdays: int, days: int, months: int, seconds: int = 1) -> Pattern:
     """A pattern of such bits; equal ones are one object."""
-    return Pattern(
-        seconds, minutes, hours, days, months, weekdays, tuple(days & _days_on(weekdays, first) for first in range(7))
-    )
+    can_happen = any(days & ((2 << _MONTH_DAYS[month]) - 2) for month in range(1, 13) if months >> month & 1)
+    days_by_first = tuple(days & _days_on(weekdays, first) for first in range(7))
+    return Pattern(seconds, minutes, hours, days, months, weekdays, days_by_first, can_happen)
 
 
 def _days_on(weekdays: int, first: int) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from sedano.schedules.base import BaseSchedule
-from sedano.schedules.crontabs import crontab
+from sedano.schedules.crontabs import ZERO, crontab
 from sedano.schedules.fields import stretches
 from sedano.schedules.intervals import schedule
 from sedano.schedules.oneoff import clocked
@@ -66,7 +66,7 @@ def _crontab_en(given: crontab) -> str:
     elif times is not None:
         time = "at " + _and(times)
     else:
-        seconds = "" if given.second == {0} else f"at {_numbered('second', given.second, 60)} of "
+        seconds = "" if given.second == ZERO else f"at {_numbered('second', given.second, 60)} of "
         minutes = (
             _every_en(*step) if (step := _step(given.minute, 60, "minute")) else f"at {_numbered('minute', given.minute, 60)}"
         )
@@ -102,7 +102,7 @@ def _crontab_zh(given: crontab) -> str:
     else:
         hours = _every_zh(*step) if (step := _step(given.hour, 24, "hour")) else f"{_list_zh(given.hour)}时"
         minutes = f" {_every_zh(*step)}" if (step := _step(given.minute, 60, "minute")) else f"第{_list_zh(given.minute)}分"
-        seconds = "" if given.second == {0} else f"第{_list_zh(given.second)}秒"
+        seconds = "" if given.second == ZERO else f"第{_list_zh(given.second)}秒"
         time = hours + minutes + seconds
     days = _days_zh(given)
     return f"{days} {time}" if days else f"每天 {time}" if times is not None and rhythm is None else time
@@ -122,25 +122,25 @@ def _days_zh(given: crontab) -> str:
 def _rhythm(given: crontab) -> tuple[int, str] | None:
     """(15, "minute") for a crontab that is the same in every hour, or minute, or every so many hours."""
     if len(given.hour) == 24 and len(given.minute) == 60:
-        return (1, "minute") if given.second == {0} else _step(given.second, 60, "second")
-    if given.second != {0}:
+        return (1, "minute") if given.second == ZERO else _step(given.second, 60, "second")
+    if given.second != ZERO:
         return None
     if len(given.hour) == 24:
-        return (1, "hour") if given.minute == {0} else _step(given.minute, 60, "minute")
-    return _step(given.hour, 24, "hour") if given.minute == {0} else None
+        return (1, "hour") if given.minute == ZERO else _step(given.minute, 60, "minute")
+    return _step(given.hour, 24, "hour") if given.minute == ZERO else None
 
 
-def _step(values: set[int], count: int, unit: str) -> tuple[int, str] | None:
+def _step(values: frozenset[int], count: int, unit: str) -> tuple[int, str] | None:
     """The distance when the values go round the clock in equal steps from 0."""
     step = count // len(values)
-    return (step, unit) if len(values) > 1 and values == set(range(0, count, step)) and count % step == 0 else None
+    return (step, unit) if len(values) > 1 and values == frozenset(range(0, count, step)) and count % step == 0 else None
 
 
 def _times(given: crontab) -> list[str] | None:
     """The times of a day, when they are few."""
     if len(given.hour) * len(given.minute) * len(given.second) > MOST_TIMES or len(given.hour) == 24:
         return None
-    seconds = [""] if given.second == {0} else [f":{second:02d}" for second in sorted(given.second)]
+    seconds = [""] if given.second == ZERO else [f":{second:02d}" for second in sorted(given.second)]
     return [
         f"{hour:02d}:{minute:02d}{rest}" for hour in sorted(given.hour) for minute in sorted(given.minute) for rest in seconds
     ]
@@ -157,14 +157,14 @@ def _weekdays(given: crontab, language: Language, to: str) -> list[str]:
     ]
 
 
-def _numbered(noun: str, values: set[int], count: int) -> str:
+def _numbered(noun: str, values: frozenset[int], count: int) -> str:
     if len(values) == count:
         return f"every {noun}"
     parts = [f"{first} to {last}" if first != last else str(first) for first, last in stretches(sorted(values))]
     return f"{noun if len(values) == 1 else noun + 's'} {_and(parts)}"
 
 
-def _list_zh(values: set[int]) -> str:
+def _list_zh(values: frozenset[int]) -> str:
     return "、".join(f"{first}至{last}" if first != last else str(first) for first, last in stretches(sorted(values)))
 
 
