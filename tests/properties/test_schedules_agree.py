@@ -18,7 +18,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests.contracts.stores import OpenStore, memory_store, redis_store, sqlite_store
-from tests.properties.test_drivers_agree import PROFILE
+from tests.properties.test_drivers_agree import LONG, PROFILE
 from tests.servers import RedisServer, redis_server
 
 from sedano.contracts import Change, Entry, Fence, Outgoing, Run, Tick
@@ -204,10 +204,11 @@ class Agreement(RuleBasedStateMachine):
 
 
 MODEL = (memory_store, None)
+SCRIPTS = settings(PROFILE, max_examples=400 if LONG else 40)
 
 
 def agree(*others: tuple[OpenStore, Callable[[], object] | None]) -> None:
-    run_state_machine_as_test(lambda: Agreement([MODEL, *others]), settings=PROFILE)
+    run_state_machine_as_test(lambda: Agreement([MODEL, *others]), settings=SCRIPTS)
 
 
 def test_given_any_script_when_sqlite_runs_it_then_its_schedule_is_the_models(tmp_path: Path) -> None:

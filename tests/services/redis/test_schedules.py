@@ -131,6 +131,14 @@ def test_given_entries_that_ran_unequally_often_when_all_runs_are_listed_then_th
         assert [run.task_id for run in schedules.runs(limit=limit)] == [str(n) for n in reversed(range(150))][:limit]
 
 
+def test_given_an_entry_of_which_no_run_stays_when_all_are_listed_then_it_hides_no_others(world: World) -> None:
+    schedules = world.schedules()
+    many(schedules, 2)
+    schedules.note(Run("e0000", DUE, DUE, "kept", manual=True))
+    schedules.note(Run("e0001", DUE, DUE, "not kept", manual=True), keep=0)
+    assert [run.task_id for run in schedules.runs(limit=1)] == ["kept"]
+
+
 def test_given_a_queue_that_nobody_heard_of_when_fired_then_it_is_known(world: World) -> None:
     schedules = world.schedules()
     (entry,) = many(schedules, 1)

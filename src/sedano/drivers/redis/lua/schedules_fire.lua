@@ -105,11 +105,12 @@ for _, tick in ipairs(written) do
       decided = decided + 1
       length = call('LPUSH', list, decided .. ':' .. ARGV[j])
     end
-    ran[#ran + 1], ran[#ran + 2] = decided, tick.name
     if keep == 0 then
       call('UNLINK', list)
-    elseif length > keep then
-      call('LTRIM', list, 0, keep - 1)
+      call('ZREM', KEYS[4], tick.name)
+    else
+      ran[#ran + 1], ran[#ran + 2] = decided, tick.name
+      if length > keep then call('LTRIM', list, 0, keep - 1) end
     end
   end
 end
