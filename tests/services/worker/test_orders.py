@@ -54,7 +54,7 @@ def rates(world: NodeWorld, name: str, count: int) -> float:
     return float(max(times) - min(times))
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", [*POOLS, *(pytest.param(green, marks=pytest.mark.long) for green in ("gevent", "eventlet"))])
 def test_given_a_task_with_a_rate_when_many_are_sent_then_they_begin_at_that_rate_and_others_do_not_wait_for_them(
     world: NodeWorld, store: str, pool: str
 ) -> None:

@@ -81,6 +81,8 @@ def test_given_a_writer_that_goes_on_writing_when_others_read_then_all_that_they
             writer.write(orders(n))
 
     thread = threading.Thread(target=write)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     thread.start()
     try:
         revisions = set()
@@ -91,6 +93,7 @@ def test_given_a_writer_that_goes_on_writing_when_others_read_then_all_that_they
     finally:
         over.set()
         thread.join()
+        sys.setswitchinterval(before)
 
 
 def test_given_more_orders_than_there_is_room_for_when_written_then_the_old_ones_hold() -> None:
