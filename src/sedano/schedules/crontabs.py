@@ -78,6 +78,9 @@ class crontab(BaseSchedule):  # noqa: N801 - Celery's name
 
     def next_after(self, instant: float, tz: tzinfo | None = None) -> float | None:
         """See `BaseSchedule.next_after`; `patterns.py` says what happens where the clocks change."""
+        kind = type(self)
+        if kind.remaining_estimate is not crontab.remaining_estimate or kind.remaining_delta is not crontab.remaining_delta:
+            return super().next_after(instant, tz)  # a subclass has something to say about it
         return self.pattern.next_after(instant, self.zone(tz))
 
     # -- Celery's methods -----------------------------------------------------------------------------------------------

@@ -118,6 +118,8 @@ class schedule(BaseSchedule):  # noqa: N801 - Celery's name
 
     def next_after(self, instant: float, tz: tzinfo | None = None) -> float | None:
         """The run after the one at `instant`; see `BaseSchedule.next_after`."""
+        if type(self).remaining_estimate is not schedule.remaining_estimate:
+            return super().next_after(instant, tz)  # a subclass has something to say about it
         least = max(self.run_every.total_seconds(), LEAST_S)
         if not self.relative or least == LEAST_S:
             return instant + least

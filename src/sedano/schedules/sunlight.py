@@ -57,7 +57,8 @@ class solar(BaseSchedule):  # noqa: N801 - Celery's name
 
     def next_after(self, instant: float, tz: tzinfo | None = None) -> float | None:
         """The event after `instant`, to the microsecond; None when there is none for a year. The zone does not matter."""
-        del tz
+        if type(self).remaining_estimate is not solar.remaining_estimate:
+            return super().next_after(instant, tz)  # a subclass has something to say about it
         at, was_found = self._search(datetime.fromtimestamp(instant, UTC))
         return at.timestamp() if was_found else None
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from sedano.schedules import BaseSchedule, ParseException, crontab, crontab_parser, schedstate
+from sedano.schedules import BaseSchedule, ParseException, crontab, crontab_parser, schedstate, schedule
 
 NOON = datetime(2026, 5, 13, 12, 0, tzinfo=UTC)  # a Wednesday
 
@@ -208,3 +208,31 @@ def test_a_schedule_of_ones_own_that_only_says_what_remains_has_a_next_run():
     assert AtTheNextFullHour().next_after(asked) == NOON.timestamp() + 3600
     with pytest.raises(NotImplementedError, match="BaseSchedule does not define is_due"):
         BaseSchedule().is_due(NOON)
+
+
+def test_what_a_subclass_says_about_the_next_run_counts():
+    class NotOnThursdays(crontab):
+        def remaining_estimate(self, last_run_at):
+            left = super().remaining_estimate(last_run_at)
+            return left + timedelta(days=1) if (self.now() + left).isoweekday() == 4 else left
+
+    class AnHourLater(schedule):
+        def remaining_estimate(self, last_run_at):
+            return super().remaining_estimate(last_run_at) + timedelta(hours=1)
+
+    assert crontab(0, 7).next_after(NOON.timestamp()) == NOON.timestamp() + 19 * 3600
+    assert NotOnThursdays(0, 7).next_after(NOON.timestamp()) == NOON.timestamp() + 43 * 3600
+    assert AnHourLater(60).next_after(NOON.timestamp()) == NOON.timestamp() + 3660
+
+
+def test_zones_of_pytz_are_taken_by_their_name():
+    class OfPytz(tzinfo):  # attached to a time as it is, such a zone is minutes off
+        zone = "Europe/Berlin"
+
+        def localize(self, dt):
+            raise NotImplementedError
+
+        def utcoffset(self, dt):
+            return timedelta(minutes=53)
+
+    assert crontab(0, 14, tz=OfPytz()).next_after(NOON.timestamp() - 1) == NOON.timestamp()
