@@ -14,6 +14,7 @@ from tests.servers import RedisServer
 
 from sedano.app.connect import load_driver
 from sedano.contracts import Change, OpenOptions, Schedules
+from sedano.drivers.redis.schedules import TICKS_AT_ONCE
 from sedano.testing.contracts.messages import task_ids
 from sedano.testing.faults import CrashAt, without_crashes
 
@@ -24,6 +25,7 @@ FIRE = """
 import sys
 from sedano.app.connect import load_driver
 from sedano.contracts import OpenOptions, Run, Tick
+from sedano.drivers.redis.schedules import TICKS_AT_ONCE
 from sedano.testing.contracts.messages import outgoing
 url, due, who = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 schedules = load_driver(url).open_schedules(url, OpenOptions(), "proj")
@@ -45,6 +47,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     server: RedisServer = request.getfixturevalue("redis_server")
     server.command("FLUSHALL")
     return server.url
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    redis_server.command("FLUSHALL")
+    return redis_server.url
 
 
 def fire(url: str, who: str, crash: CrashAt | None = None) -> int:
@@ -87,4 +95,20 @@ def test_given_kill_9_of_whoever_fires_then_each_tick_is_whole_or_not_there_and_
     assert fire(url, "second ") == 0
     assert [task_id.partition(" ")[2] for task_id in sorted(sent(url), key=lambda each: each.partition(" ")[2])] == names
     assert sorted(run.name for run in schedules.runs()) == stepped(schedules) == names
+    schedules.close()
+
+
+@pytest.mark.redis
+def test_given_kill_9_between_two_scripts_then_the_ticks_of_the_first_are_there_and_the_next_sends_the_rest(
+    redis_url: str, tmp_path: Path
+) -> None:
+    schedules: Schedules = load_driver(redis_url).open_schedules(redis_url, OpenOptions(), "proj")
+    names = [f"e{number:03}" for number in range(TICKS_AT_ONCE + 3)]
+    schedules.put([Change(name, b"", DUE) for name in names])
+    assert fire(redis_url, "first ", CrashAt("schedules.fire.before", tmp_path, hit=2)) == -signal.SIGKILL
+    assert stepped(schedules) == names[:TICKS_AT_ONCE]
+    assert fire(redis_url, "second ") == 0
+    first, second = ["first " + name for name in names[:TICKS_AT_ONCE]], ["second " + name for name in names[TICKS_AT_ONCE:]]
+    assert sent(redis_url) == first + second
+    assert sorted(run.task_id or "" for run in schedules.runs(limit=1000)) == first + second
     schedules.close()

@@ -119,7 +119,8 @@ class Schedules(Protocol):
         changed, removed or fired by somebody else; nothing of that tick was done.
 
         Raises `LeadershipLost`, with nothing done, when the store's clock and lock say that the fence does not hold. Of each
-        entry's runs the last `keep` stay.
+        entry's runs the last `keep` stay. A store that serves one at a time takes many ticks in several steps; what a later
+        step is refused for is not raised, and its ticks and those behind them are False.
         """
         ...
 
