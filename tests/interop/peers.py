@@ -13,15 +13,16 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
+import pytest
 import redis
 from tests.interop import environments
-from tests.servers import RedisServer
+from tests.servers import RedisServer, is_left_out
 
 from sedano import Celery
 from sedano.testing.ledger import Ledger
@@ -294,3 +295,16 @@ def _is_readable(file: IO[Any], timeout_s: float) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(file, selectors.EVENT_READ)
         return bool(selector.select(timeout_s))
+
+
+@contextlib.contextmanager
+def place_of_its_own(name: str, folder: Path) -> Iterator[Place]:
+    """A place on a Redis that nobody else uses, closed at the end. The test is skipped where there is to be no Redis."""
+    if is_left_out("redis"):
+        pytest.skip("SEDANO_WITHOUT names redis")
+    with RedisServer() as server:
+        place = Place(server, 0, folder_for(name, folder))
+        try:
+            yield place
+        finally:
+            place.close()

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from tests.interop.comparing import shapes_differ
-from tests.interop.peers import Peer, Place, engine, folder_for
-from tests.servers import RedisServer, is_left_out
+from tests.interop.peers import Peer, Place, engine, place_of_its_own
 
 pytestmark = [pytest.mark.redis, pytest.mark.celery]
 
@@ -84,15 +83,11 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    if is_left_out("redis"):
-        pytest.skip("SEDANO_WITHOUT names redis")
-    with RedisServer() as server:
-        place = Place(server, 0, folder_for("walk", tmp_path_factory.mktemp("inspect")))
+    with place_of_its_own("walk", tmp_path_factory.mktemp("inspect")) as place:
         try:
             yield Fleet(place)
         finally:
             place.open_gate("open")
-            place.close()
 
 
 def test_given_a_worker_of_each_kind_when_celerys_inspect_asks_then_both_answer_in_the_same_shape(fleet: Fleet) -> None:

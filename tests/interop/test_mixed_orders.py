@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.interop.eavesdrop import Eavesdropper
-from tests.interop.peers import Peer, Place, engine, folder_for
-from tests.servers import RedisServer, is_left_out
+from tests.interop.peers import Peer, Place, engine, folder_for, place_of_its_own
+from tests.servers import RedisServer
 
 from sedano.testing.node import Node
 
@@ -48,17 +48,13 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    if is_left_out("redis"):
-        pytest.skip("SEDANO_WITHOUT names redis")
-    with RedisServer() as server:
-        place = Place(server, 0, folder_for("mixed", tmp_path_factory.mktemp("orders")))
+    with place_of_its_own("mixed", tmp_path_factory.mktemp("orders")) as place:
         try:
             yield Fleet(place, KINDS)
         finally:
             for node in place.nodes:
                 if node.process.poll() is None:
                     node.signal(signal.SIGCONT)
-            place.close()
 
 
 def test_given_an_id_when_revoked_for_all_then_no_worker_of_either_kind_starts_its_call(fleet: Fleet) -> None:

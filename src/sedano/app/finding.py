@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sedano import current
+from sedano.dotted import parts_of
 from sedano.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def symbol_by_name(name: Any) -> Any:
     """
     if not isinstance(name, str):
         return name
-    module, separator, attribute = name.partition(":")
-    if not separator:
-        module, _, attribute = name.rpartition(".")
+    module, attribute = parts_of(name)
     if not module:
         return import_from_cwd(attribute)
     found: Any = import_from_cwd(module)

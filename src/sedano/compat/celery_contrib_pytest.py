@@ -90,19 +90,22 @@ def celery_worker_parameters() -> Mapping[str, Any]:
     return {}
 
 
-@pytest.fixture(scope="session")
-def celery_session_app(
+def _an_app(
     request: pytest.FixtureRequest,
     celery_config: Mapping[str, Any],
     celery_parameters: Mapping[str, Any],
     celery_enable_logging: bool,
     use_celery_app_trap: bool,
 ) -> Generator[Celery]:
-    """An app for all tests of the session."""
+    """An app: `celery_app` for one test, `celery_session_app` for all tests of the session."""
     with _app_for(
         request, celery_config, celery_parameters, logs=celery_enable_logging, trap=use_celery_app_trap
     ) as app:  # fmt: skip
         yield app
+
+
+celery_session_app = pytest.fixture(scope="session", name="celery_session_app")(_an_app)
+celery_app = pytest.fixture(name="celery_app")(_an_app)
 
 
 @pytest.fixture(scope="session")
@@ -117,21 +120,6 @@ def celery_session_worker(
     for task in celery_class_tasks:
         celery_session_app.register_task(task)
     yield from _worker_for(celery_session_app, celery_includes, celery_worker_pool, celery_worker_parameters)
-
-
-@pytest.fixture
-def celery_app(
-    request: pytest.FixtureRequest,
-    celery_config: Mapping[str, Any],
-    celery_parameters: Mapping[str, Any],
-    celery_enable_logging: bool,
-    use_celery_app_trap: bool,
-) -> Generator[Celery]:
-    """An app for one test."""
-    with _app_for(
-        request, celery_config, celery_parameters, logs=celery_enable_logging, trap=use_celery_app_trap
-    ) as app:  # fmt: skip
-        yield app
 
 
 @pytest.fixture

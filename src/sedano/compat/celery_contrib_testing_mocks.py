@@ -36,15 +36,15 @@ def TaskMessage1(  # noqa: N802 - Celery's name
     id: str | None = None,  # noqa: A002 - Celery's name
     args: Sequence[Any] = (),
     kwargs: Mapping[str, Any] | None = None,
-    callbacks: Sequence[Any] | None = None,
-    errbacks: Sequence[Any] | None = None,
-    chain: Sequence[Any] | None = None,
+    *links: Sequence[Any] | None,
     **options: Any,
 ) -> Any:
-    """A message of protocol 1: everything stands in its body."""
-    del chain
+    """A message of protocol 1, from the same arguments: everything stands in its body, which knows no chain."""
+    callbacks, errbacks, *_ = *links, None, None
     fields = {"task": name, "id": id or new_id(), "args": args, "kwargs": kwargs or {}}
-    return _message({**fields, "callbacks": callbacks, "errbacks": errbacks, **options}, {})
+    said = {"callbacks": callbacks, "errbacks": errbacks, **options}
+    said.pop("chain", None)
+    return _message({**fields, **said}, {})
 
 
 def task_message_from_sig(

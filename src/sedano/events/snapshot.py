@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from sedano.dotted import parts_of
 from sedano.events.ports import app_or_current
 from sedano.events.state import State
 from sedano.events.timer import Timer
@@ -153,9 +154,7 @@ def _class_of(camera: Any) -> Any:
     """Raises ImportError or AttributeError for a name that leads nowhere."""
     if not isinstance(camera, str):
         return camera
-    module, separator, name = camera.partition(":")
-    if not separator:
-        module, _, name = camera.rpartition(".")
+    module, name = parts_of(camera)
     if not module:
         raise ImportError(f"{camera!r} is no camera: give the module and the class, such as camera.DumpCamera")
     return getattr(importlib.import_module(module), name)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def make_project(folder: Path, files: dict[str, str]) -> Shell:
     return Shell(folder)
 
 
+@contextlib.contextmanager
+def serving(folder: Path, project: str, name: str, *options: str) -> Iterator[Shell]:
+    """A project whose worker is ready."""
+    shell = make_project(folder, {"proj.py": project})
+    with Node("proj", cwd=folder, name=name, concurrency=1, options=options) as node:
+        node.wait_ready()
+        yield shell
+
+
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
     return make_project(tmp_path, {"proj.py": PROJECT})
@@ -70,10 +80,7 @@ def shell(tmp_path: Path) -> Shell:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A project whose worker runs, for the commands that only ask."""
-    folder = tmp_path_factory.mktemp("served")
-    shell = make_project(folder, {"proj.py": PROJECT})
-    with Node("proj", cwd=folder, name="cli@test", concurrency=1, options=["-Q", "celery,mail"]) as node:
-        node.wait_ready()
+    with serving(tmp_path_factory.mktemp("served"), PROJECT, "cli@test", "-Q", "celery,mail") as shell:
         yield shell
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 import pytest
-from tests.services.cli.conftest import Shell, make_project
+from tests.services.cli.conftest import Shell, serving
 
 from sedano.cli.context import CliContext
 from sedano.cli.group import COMMANDS, cli
-from sedano.testing.node import Node
 
 # What prints no data: programs, pages for people, scripts for a shell, files that it has written.
 WITHOUT = {"worker", "events", "shell", "help", "completion", "init"}
@@ -39,10 +38,7 @@ def boom():
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    folder = tmp_path_factory.mktemp("json")
-    shell = make_project(folder, {"proj.py": TASKS})
-    with Node("proj", cwd=folder, name="j@test", concurrency=1) as node:
-        node.wait_ready()
+    with serving(tmp_path_factory.mktemp("json"), TASKS, "j@test") as shell:
         yield shell
 
 
