@@ -37,6 +37,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             environments.celery_and_sedano(),
             environments.flower(),
             environments.flower_of_celery(),
+            environments.schedulers(),
         ]
         try:
             for recipe in recipes:

@@ -82,6 +82,13 @@ def flower_of_celery(version: str = "5.7") -> Recipe:
     return Recipe(f"flower-2.2-celery-{version}", ((*REQUIREMENTS[version], "flower==2.2.*"),))
 
 
+def schedulers() -> Recipe:
+    """django-celery-beat and celery-redbeat with what they need and neither Celery nor Kombu; Sedano is put on the path."""
+    needs = ("Django>=5.2,<6", "django-timezone-field", "tzdata", "python-crontab", "cron-descriptor<2")
+    more = ("redis", "python-dateutil", "tenacity", "msgspec", "click", "rich")
+    return Recipe("schedulers", ((*needs, *more), ("--no-deps", "django-celery-beat==2.9.*", "celery-redbeat==2.4.*")))
+
+
 def make(recipe: Recipe) -> Path:
     """The interpreter of the environment; makes it when it is not there. Raises EnvironmentFailed."""
     folder = recipe.folder

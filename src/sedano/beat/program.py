@@ -125,7 +125,7 @@ class Beat:
             f"    . scheduler -> {_name_of(scheduler)}",
             scheduler.info,
             f"    . logfile -> {self.logfile or '[stderr]'}@%{logging.getLevelName(self.loglevel)}",
-            f"    . maxinterval -> {humanize_seconds(every)} ({every}s)",
+            f"    . maxinterval -> {humanize_seconds(every)} ({every:g}s)",
         ]
         if service.remote_control:
             lines.append(f"    . remote control -> {beat_nodename(service.hostname)}")

@@ -14,10 +14,14 @@ from sedano.compat import celery_utils_time as times
 from sedano.compat import kombu_encoding as encoding
 
 NAMES = {
+    "celery.apps.beat": "Beat",
     "celery.apps.worker": "Worker",
     "celery.backends.base": "Backend BaseBackend DisabledBackend KeyValueStoreBackend",
+    "celery.beat": "SchedulingError ScheduleEntry Scheduler PersistentScheduler Service BeatPidbox EmbeddedService "
+    "BeatLazyFunc DEFAULT_MAX_INTERVAL event_t beat_nodename",
     "celery.bin.base": "CLIContext CeleryCommand CeleryDaemonCommand CeleryOption handle_preload_options COMMA_SEPARATED_LIST "
     "JSON_ARRAY JSON_OBJECT ISO8601 ISO8601_OR_FLOAT LOG_LEVEL",
+    "celery.bin.beat": "beat",
     "celery.bin.celery": "celery main",
     "celery.bin.worker": "worker",
     "celery.bootsteps": "Step StartStopStep ConsumerStep Blueprint RUN CLOSE TERMINATE",
@@ -48,6 +52,9 @@ NAMES = {
     "celery.worker.control": "Panel control_command inspect_command",
     "celery.worker.request": "Request",
     "kombu.exceptions": "ConnectionError OperationalError",
+    "kombu.utils": "symbol_by_name cached_property uuid",
+    "kombu.utils.objects": "cached_property",
+    "kombu.utils.url": "maybe_sanitize_url",
     "kombu.utils.encoding": "bytes_to_str safe_repr safe_str str_to_bytes",
 }
 
