@@ -8,7 +8,7 @@ from typing import Any
 
 from sedano.beat import schedulefile
 from sedano.beat.schedulefile import FileLock, ScheduleFile, ScheduleFileInUse, set_aside
-from sedano.beat.scheduler import Scheduler, logger
+from sedano.beat.scheduler import Scheduler, forget_future, logger
 from sedano.exceptions import ImproperlyConfigured
 
 VERSION = "5.7.0"  # of the file's form; Celery looks whether there is one
@@ -115,6 +115,8 @@ class PersistentScheduler(Scheduler):
             store["entries"] = {}
         self.merge_inplace(conf.beat_schedule)
         self.install_default_entries(self.schedule)
+        for entry in self.schedule.values():
+            forget_future(entry)
         store.update({"__version__": VERSION, "tz": conf.timezone, "utc_enabled": conf.enable_utc})
         self.sync()
         logger.debug("Current schedule:\n%s", "\n".join(map(repr, self.schedule.values())))

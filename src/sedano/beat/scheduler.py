@@ -46,6 +46,18 @@ class Stopped(Exception):
     """The service stops while a tick waits for the broker; the entry stands as before, and is due when beat starts again."""
 
 
+def forget_future(entry: Any) -> None:
+    """Let an interval be reckoned from now on that was sent last at a time that is still to come, because the clock was set
+    back. (A crontab stays: the moments that come again have had their run.)"""
+    last, now = entry.last_run_at, entry.default_now()
+    if isinstance(last, datetime) and hasattr(entry.schedule, "run_every") and _aware(last) > _aware(now):
+        entry.last_run_at = now
+
+
+def _aware(when: datetime) -> datetime:
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
+
+
 class Scheduler:
     """Sends the entries of `schedule`, a mapping of names to entries.
 
@@ -244,7 +256,7 @@ class Scheduler:
     def _when(self, entry: Any, next_time_to_run: Any, mktime: Any = timegm) -> float:
         """`next_time_to_run` seconds from the entry's now, since the epoch."""
         now: datetime = entry.default_now()
-        aware = now.replace(tzinfo=UTC) if now.tzinfo is None else now
+        aware = _aware(now)
         return float(mktime(aware.utctimetuple()) + aware.microsecond / 1e6 + (self.adjust(next_time_to_run) or 0))
 
     def populate_heap(self, event_t: Any = event_t, heapify: Any = heapq.heapify) -> None:
@@ -261,6 +273,9 @@ class Scheduler:
     def tick(self, event_t: Any = event_t, min: Any = min, heappop: Any = heapq.heappop, heappush: Any = heapq.heappush) -> Any:  # noqa: A002
         """Send at most one entry; returns in how many seconds to come back, 0 when more may be due."""
         was_set = self._clock_was_set()
+        if was_set:
+            for entry in self.schedule.values():
+                forget_future(entry)
         if self._heap is None or was_set or not self.schedules_equal(self.old_schedulers, self.schedule):
             self.old_schedulers = copy.copy(self.schedule)
             self.populate_heap()

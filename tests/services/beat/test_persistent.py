@@ -13,13 +13,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.beats import entry
+from tests.beats import Every, entry
 
 from sedano import Celery
 from sedano.app.timezones import LocalZone
 from sedano.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry, picklenames
 from sedano.beat.schedulefile import ScheduleFile, ScheduleFileInUse, files_of
 from sedano.exceptions import ImproperlyConfigured
+from sedano.schedules import schedule
 from sedano.testing.clock import FakeClock
 
 Open = Callable[..., PersistentScheduler]
@@ -79,6 +80,17 @@ def test_given_an_entry_that_was_missed_while_beat_was_away_then_it_is_sent_once
     assert scheduler.tick() == 0
     assert scheduler.tick() > 0
     assert scheduler.schedule["a"].total_run_count == 1
+
+
+def test_given_a_run_that_is_still_to_come_because_the_clock_was_wrong_then_an_interval_is_reckoned_from_now(
+    open_beat: Open, clock: FakeClock
+) -> None:
+    every = schedule(10, nowfun=Every(1, clock).now)
+    first = open_beat({"a": entry(clock, schedule=every)})
+    first.close()
+    clock.jump_wall(-86400)
+    second = open_beat({"a": entry(clock, schedule=every)})
+    assert second.schedule["a"].last_run_at == every.now()
 
 
 @pytest.mark.parametrize(("setting", "value"), [("timezone", "Europe/Rome"), ("enable_utc", False)])
