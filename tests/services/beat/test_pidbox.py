@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -21,31 +22,35 @@ class Idle(Scheduler):
         return 3600.0
 
 
+def until_logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while text not in caplog.text:
+        assert time.monotonic() < deadline, caplog.text
+        time.sleep(0.01)  # it is another thread's line
+
+
 @pytest.fixture
-def running(app: Celery) -> Iterator[Service]:
+def running(app: Celery, caplog: pytest.LogCaptureFixture) -> Iterator[Service]:
+    """A service whose pidbox listens."""
+    caplog.set_level(logging.INFO, "celery.beat")
     app.conf.beat_enable_remote_control = True
     service = Service(app, scheduler_cls=Idle, hostname="h")
     thread = threading.Thread(target=service.start, daemon=True)
     thread.start()
+    until_logged(caplog, "beat pidbox: Connected to")
     yield service
     service.stop(wait=True)
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
-def pinged(app: Celery, *, patience_s: float = PATIENCE_S) -> Any:
-    """The first answer to a ping."""
-    deadline = time.monotonic() + patience_s
-    while not (answers := app.control.ping(timeout=0.2)):
-        if time.monotonic() > deadline:
-            return None
-    return answers
+PONG = [{"celerybeat@h": {"ok": "pong"}}]
 
 
 @pytest.mark.setting("beat_enable_remote_control")
 def test_given_remote_control_when_it_is_pinged_then_it_answers_as_celerybeat(app: Celery, running: Service) -> None:
-    assert pinged(app) == [{"celerybeat@h": {"ok": "pong"}}]
-    assert app.control.ping(destination=["celerybeat@h"], limit=1) == [{"celerybeat@h": {"ok": "pong"}}]
+    assert app.control.ping(timeout=PATIENCE_S, limit=1) == PONG
+    assert app.control.ping(destination=["celerybeat@h"], timeout=PATIENCE_S, limit=1) == PONG
     assert app.control.ping(destination=["celery@h"], timeout=0.2) == []
     assert app.control.inspect(timeout=0.2).active() is None
 
@@ -54,12 +59,11 @@ def test_given_remote_control_when_it_is_pinged_then_it_answers_as_celerybeat(ap
 def test_given_a_scheduler_that_does_not_tick_when_it_is_pinged_then_it_is_silent(
     app: Celery, running: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert pinged(app)
-    app.conf.beat_remote_control_max_tick_age = 0.001
+    app.conf.beat_remote_control_max_tick_age = 0.000001
     assert app.control.ping(timeout=0.2) == []
-    assert "beat pidbox: not answering ping, the scheduler has not ticked for" in caplog.text
+    until_logged(caplog, "beat pidbox: not answering ping, the scheduler has not ticked for")
     app.conf.beat_remote_control_max_tick_age = 0  # never
-    assert pinged(app)
+    assert app.control.ping(timeout=PATIENCE_S, limit=1) == PONG
 
 
 def test_given_no_age_then_it_is_twice_the_interval_and_a_minute_at_least(app: Celery) -> None:
