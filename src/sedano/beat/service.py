@@ -45,6 +45,10 @@ def find_scheduler(name: Any, namespace: str = NAMESPACE) -> Any:
         raise ImproperlyConfigured(f"the scheduler {name!r} cannot be loaded: {exc}") from exc
 
 
+class _Woken(BaseException):
+    """Raised by a signal in a tick that waits: the tick is to give up what it waits for, in good order."""
+
+
 class Service:
     """Ticks until it is stopped. The arguments left out are those of the settings; `remote_control`: answer `inspect ping`."""
 
@@ -71,6 +75,7 @@ class Service:
         self._is_shutdown = threading.Event()
         self._is_stopped = threading.Event()
         self._is_asked = False
+        self._pauses = False
         self._may_leave = True  # whether a signal may end it where it stands: not while something is being sent
 
     def __reduce__(self) -> Any:
@@ -100,7 +105,7 @@ class Service:
             self._run(scheduler)
         except Stopped:
             logger.warning("beat: Stopped while the broker is away: what was due is sent at the next start")
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, _Woken):
             self._is_shutdown.set()
         finally:
             # The schedule first: whoever stops it may not wait for the thread.
@@ -113,24 +118,32 @@ class Service:
     def _run(self, scheduler: Any) -> None:
         while not self._is_shutdown.is_set():
             self._may_leave = False
-            interval = scheduler.tick()
-            self._may_leave = True
-            self._last_tick = SYSTEM_CLOCK.monotonic()
-            if self._is_asked:
+            if self._has_been_asked():
                 return
+            interval = scheduler.tick()
+            self._last_tick = SYSTEM_CLOCK.monotonic()
             if interval and interval > 0.0:
                 logger.debug("beat: Waking up %s.", humanize_seconds(interval, prefix="in "))
+                self._may_leave = True
+                if self._has_been_asked():
+                    return
                 self._is_shutdown.wait(min(interval, threading.TIMEOUT_MAX))
+                self._may_leave = False  # a file that is half written is worth less than none
                 if scheduler.should_sync():
                     scheduler._do_sync()
 
+    def _has_been_asked(self) -> bool:
+        return self._is_asked
+
     def _pause(self, seconds: float) -> bool:
         """Wait within a tick; False when it is to end."""
-        self._may_leave = True
         try:
+            self._pauses = True
             return not (self._is_asked or self._is_shutdown.wait(seconds))
+        except _Woken:
+            return False
         finally:
-            self._may_leave = False
+            self._pauses = False
 
     def leave(self) -> None:
         """Stop, from a signal handler in the thread that ticks: at once while it waits, else when the tick is over. Asked
@@ -138,6 +151,8 @@ class Service:
         is_second, self._is_asked = self._is_asked, True
         if self._may_leave or is_second:
             raise SystemExit
+        if self._pauses:
+            raise _Woken
 
     def sync(self) -> None:
         """Save and close the schedule."""

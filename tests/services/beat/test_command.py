@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.beats import BeatNode
+from tests.servers import RedisServer
 
 from sedano.testing.faults import without_crashes
 from sedano.testing.node import Node
@@ -196,3 +197,41 @@ def test_given_app_beat_then_a_program_can_run_one_itself(project: Path) -> None
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, cwd=project, env=without_crashes(), capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "7 True\n", done.stderr
+
+
+@pytest.mark.redis
+def test_given_a_broker_that_goes_away_and_comes_back_when_beat_runs_then_the_tick_that_waited_is_sent(
+    project: Path, redis_server: RedisServer
+) -> None:
+    redis_server.restart()
+    with BeatNode("proj", cwd=project, environment={"CELERY_BROKER_URL": redis_server.url}) as beat:
+        beat.wait_sent("each-second")
+        redis_server.kill()
+        beat.wait_for_line("beat: Connection error: .* Trying again in")
+        tried = beat.log().count("Scheduler: Sending due task")
+        redis_server.start()
+        until(lambda: redis_server.command("LLEN", "celery"), beat.log())
+        beat.wait_sent("each-second", tried + 1)
+        assert "Message Error" not in beat.log()
+        redis_server.kill()
+        beat.wait_for_lines("beat: Connection error: .* Trying again in", 2)
+        assert beat.stop() == 0
+        assert "beat: Stopped while the broker is away" in beat.log()
+    redis_server.start()
+
+
+def test_given_app_worker_with_beat_then_its_process_sends(project: Path) -> None:
+    code = (
+        "from proj import app\n"
+        "from sedano.signals import beat_embedded_init, worker_ready\n"
+        "heard = []\n"
+        "beat_embedded_init.connect(lambda sender, **_: heard.append(sender.schedule_filename), weak=False)\n"
+        "@worker_ready.connect\n"
+        "def stop(sender, **_):\n"
+        "    sender.controller.stop()\n"
+        "app.Worker(beat=True, schedule='mine', pool='solo', quiet=True, without_heartbeat=True).start()\n"
+        "open('heard', 'w').write(' '.join(heard))\n"
+    )
+    words = [sys.executable, "-c", code]
+    subprocess.run(words, cwd=project, env=without_crashes(), capture_output=True, text=True, timeout=60, check=True)
+    assert (project / "heard").read_text() == "mine"
