@@ -175,6 +175,15 @@ class Stores(msgspec.Struct, frozen=True):
         """Whether an entry's message is written in the same step as its tick."""
         return self.schedules_url is None or self.schedules_url in self.broker_urls
 
+    @property
+    def carries_schedules(self) -> bool:
+        """Whether there is a store for entries of a schedule."""
+        try:
+            self._schedules_url()
+        except ImproperlyConfigured:
+            return False
+        return True
+
     def open_schedules(self, space: str) -> Schedules:
         """The entries of the app `space`. Raises ImproperlyConfigured when the store keeps no schedules."""
         url = self._schedules_url()

@@ -12,7 +12,7 @@ import msgspec
 
 from sedano.app.entries import Definition, following
 from sedano.rules.ticks import Overlap
-from sedano.schedules import BaseSchedule
+from sedano.schedules import BaseSchedule, crontab
 from sedano.schedules.upcoming import Irregular, doubled_or_missing
 
 DAY_S = 86_400.0
@@ -92,7 +92,10 @@ def _of_one(name: str, definition: Definition, tasks: Mapping[str, Any], tells_e
 
 
 def _of_the_clock(name: str, when: BaseSchedule, now: float, zone: tzinfo) -> list[Finding]:
-    """What happens to it where the clocks change, within a year; once for each kind."""
+    """What happens to it where the clocks change, within a year; once for each kind. What runs in each hour of the day anyway
+    is not worth a word."""
+    if isinstance(when, crontab) and len(when.hour) == 24:
+        return []
     kinds: dict[bool, tuple[Irregular, int]] = {}
     for each in doubled_or_missing(when, zone, now, now + HORIZON_S):
         if each.is_missing or len(each.runs) > 1:

@@ -8,6 +8,7 @@ from sedano.beat.persistent import PersistentScheduler
 from sedano.beat.pidbox import BeatPidbox, beat_nodename
 from sedano.beat.scheduler import DEFAULT_MAX_INTERVAL, Scheduler, event_t
 from sedano.beat.service import EmbeddedService, Service
+from sedano.beat.storescheduler import StoreScheduler
 
 __all__ = [
     "DEFAULT_MAX_INTERVAL",
@@ -19,6 +20,7 @@ __all__ = [
     "Scheduler",
     "SchedulingError",
     "Service",
+    "StoreScheduler",
     "beat_nodename",
     "event_t",
 ]

@@ -14,6 +14,7 @@ from sedano import __version__
 from sedano.app import late
 from sedano.app.discovery import Loader
 from sedano.app.pidfile import Pidfile
+from sedano.app.schedulers import chosen_scheduler
 from sedano.beat.pidbox import beat_nodename
 from sedano.beat.service import Service
 from sedano.exceptions import ImproperlyConfigured
@@ -59,7 +60,7 @@ class Beat:
         self.max_interval, self.pidfile, self.no_color, self.quiet = max_interval, pidfile, no_color, quiet
         self.loglevel, self.logfile = mlevel(loglevel), logfile
         self.schedule = app.either("beat_schedule_filename", schedule)
-        self.scheduler_cls = app.either("beat_scheduler", scheduler, scheduler_cls)
+        self.scheduler_cls = chosen_scheduler(app, scheduler or scheduler_cls)
         self.redirect_stdouts = app.either("worker_redirect_stdouts", redirect_stdouts)
         self.redirect_stdouts_level = app.either("worker_redirect_stdouts_level", redirect_stdouts_level)
         self.remote_control, self.hostname, self.settled = remote_control, hostname, settled

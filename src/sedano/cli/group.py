@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "queues": ("sedano.cli.queues", "queues", "Show what waits in each queue; pause and resume queues."),
     "report": ("sedano.cli.report", "report", "Show what is useful to include in bug reports."),
     "result": ("sedano.cli.result", "result", "Print the return value for a given task id."),
+    "schedule": ("sedano.cli.schedule", "schedule", "Show what is sent when; make and change entries while beats run."),
     "shell": ("sedano.cli.shell", "shell", "Start a Python shell with the app, its tasks and the workflow words."),
     "status": ("sedano.cli.status", "status", "Show the workers that are online."),
     "workflow": ("sedano.cli.workflow", "workflow", "Look at workflows (chains, groups, chords), and cancel them."),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sedano import crashpoints, signals
 from sedano.app import late
 from sedano.app.connect import Stores
+from sedano.app.schedulers import chosen_scheduler
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts import Broker
 from sedano.exceptions import ImproperlyConfigured, OperationalError
@@ -308,7 +309,7 @@ class NodeRun:
     def _make_beat(self) -> Any:
         """A beat in a thread of this process; not started."""
         options = self._worker.options
-        scheduler = options.scheduler or self._app.conf.typed("beat_scheduler")
+        scheduler = chosen_scheduler(self._app, options.scheduler)
         return late.embedded_beat(self._app, scheduler_cls=scheduler, schedule_filename=options.schedule_filename)
 
     def _announce(self) -> Herald:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.servers import RedisServer, is_left_out, redis_server
+from tests.services.schedules.stage import Stage
 
 from sedano import Celery
 from sedano.protocol.message import Message
@@ -45,6 +46,21 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Celery]:
     app = app_at(url_of(request, tmp_path, request.param))
     yield app
     app.close()
+
+
+@pytest.fixture(params=STORES)
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(url_of(request, tmp_path, request.param))
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def quick_stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """On memory: for what is the same on each store."""
+    stage = Stage(url_of(request, tmp_path, "memory"))
+    yield stage
+    stage.close()
 
 
 def sent_by(app: Celery) -> list[Message]:
