@@ -192,17 +192,12 @@ def _when(name: str, given: Mapping[str, Any]) -> BaseSchedule:
     value = given.get("schedule")
     if isinstance(value, bool) or not isinstance(value, int | float | timedelta | BaseSchedule):
         raise _wrong(name, "schedule", value, "give seconds, a timedelta, or a schedule such as crontab(hour=7)")
-    if not isinstance(value, BaseSchedule):
-        try:
-            positive = (value.total_seconds() if isinstance(value, timedelta) else value) > 0
-        except OverflowError:
-            positive = False
-        if not positive:
-            raise _wrong(name, "schedule", value, "an interval must be longer than nothing")
     try:
         when: BaseSchedule = maybe_schedule(value, bool(given.get("relative")))
-    except OverflowError as exc:
-        raise _wrong(name, "schedule", value, str(exc)) from exc
+    except (OverflowError, ValueError) as exc:
+        raise _wrong(name, "schedule", value, f"an interval of so many seconds cannot be ({exc})") from exc
+    if isinstance(when, schedule) and when.seconds <= 0:
+        raise _wrong(name, "schedule", value, "an interval must be longer than nothing")
     return when
 
 

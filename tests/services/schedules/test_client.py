@@ -83,7 +83,7 @@ class TestCreate:
             ({"schedule": 0}, "longer than nothing"),
             ({"schedule": "often"}, "give seconds"),
             ({"schedule": True}, "give seconds"),
-            ({"schedule": float("nan")}, "longer than nothing"),
+            ({"schedule": float("nan")}, "cannot be"),
             ({"args": "text"}, "list or tuple"),
             ({"args": (object(),)}, "JSON"),
             ({"kwargs": [1]}, "mapping"),
