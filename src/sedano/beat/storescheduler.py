@@ -52,6 +52,7 @@ AWAY = (BrokerUnavailable, ResultsUnavailable, StoreFull)
 """It is tried again; any other error is that of one message."""
 
 PAGE = 1000
+STEP_CALLS, STEP_S = 1000, 0.5
 LONGEST_WAIT_S = 4.0
 CLOCK_WENT_BACK_S = 2.0
 
@@ -185,25 +186,36 @@ class StoreScheduler(Scheduler):
         now = self.clock.wall()
         look = schedules.look(now, limit=PAGE)
         if look.entries:
-            self.fire(schedules, fence, look.entries, now)
+            done = 0
+            while done < len(look.entries) and (fence := leading.hold()) is not None:
+                done += self.fire(schedules, fence, look.entries[done:], now)
             return 0.0
         if look.next_due is None:
             return LOOK_S
         return min(LOOK_S, max(0.0, look.next_due - self.clock.wall()))
 
-    def fire(self, schedules: Schedules, fence: Fence, entries: Sequence[Stored], now: float) -> None:
+    def fire(self, schedules: Schedules, fence: Fence, entries: Sequence[Stored], now: float) -> int:
+        """Send the first of these entries that are due, as many as make a step; how many they were. A step is short beside the
+        life of the lock: one that made its calls for longer than it leads would be refused, and begin again without end."""
         assert self._ticking is not None
-        dues = [self._ticking.due(entry, now) for entry in entries]
+        dues: list[Due] = []
+        calls, began = 0, self.clock.monotonic()
+        for entry in entries:
+            dues.append(self._ticking.due(entry, now))
+            calls += len(dues[-1].calls)
+            if calls >= STEP_CALLS or self.clock.monotonic() - began >= STEP_S:
+                break
         try:
             written = schedules.fire(self._ticks(dues), fence, keep=self.keep)
         except (LeadershipLost, *AWAY):
             raise
         except CeleryError:
-            written = self._one_by_one(schedules, fence, entries, dues, now)
+            written = self._one_by_one(schedules, fence, entries[: len(dues)], dues, now)
         for due, is_written in zip(dues, written, strict=True):
             if is_written:
                 self._written(due)
         self._tell(written, dues)
+        return len(dues)
 
     def _ticks(self, dues: Sequence[Due]) -> list[Tick]:
         """What the store is to write. One that is not the broker's cannot write the messages: they go before, so that none is

@@ -70,7 +70,8 @@ def lives(pid: int) -> bool:
 
 @pytest.mark.setting("beat_schedule")
 def test_given_a_schedule_when_beat_runs_then_it_says_what_celerys_says_and_ends_by_a_signal(project: Path) -> None:
-    with BeatNode("proj", cwd=project, options=["--schedule", "celerybeat-schedule.db", "-n", "h"]) as beat:
+    options = ["-S", "celery.beat:PersistentScheduler", "--schedule", "celerybeat-schedule.db", "-n", "h"]
+    with BeatNode("proj", cwd=project, options=options) as beat:
         beat.wait_sent("each-second", 2)
         assert beat.stop() == 0
         said = beat.log()
@@ -95,17 +96,29 @@ def test_given_a_schedule_when_beat_runs_then_it_says_what_celerys_says_and_ends
 
 
 def test_given_a_worker_with_beat_when_it_runs_then_its_tasks_are_sent_and_run_until_it_stops(project: Path) -> None:
-    options = ["-B", "-s", "embedded.db"]
+    options = ["-B", "--scheduler", "celery.beat:PersistentScheduler", "-s", "embedded.db"]
     with Node("proj", cwd=project, concurrency=1, options=options) as node:
         node.wait_ready()
         until(lambda: (project / "notes").exists() and (project / "notes").read_text().count("ran") >= 2, node.log())
         assert "beat: Starting..." in node.log()
-        second = command(project, "beat", "-s", "embedded.db")
+        second = command(project, "beat", *options[1:])
         assert second.returncode != 0
         assert f"in use by another beat (pid {node.pid})" in second.stdout + second.stderr
         assert node.stop() == 0
         assert "beat: Shutting down..." in node.log()
     assert not (project / "embedded.db.lock").exists()
+
+
+def test_given_no_scheduler_when_two_beats_run_then_the_store_keeps_the_schedule_and_one_leads(project: Path) -> None:
+    with BeatNode("proj", cwd=project) as first:
+        first.wait_sent("each-second", 1)
+        with BeatNode("proj", cwd=project) as second:
+            until(lambda: "Standing by" in second.log(), "the second does not stand by")
+            assert first.stop() == 0
+            second.wait_sent("each-second", 1)
+            assert second.stop() == 0
+        assert "    . scheduler -> celery.beat.StoreScheduler\n    . store -> sqlite:///" in first.log()
+    assert not list(project.glob("celerybeat-schedule*"))
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,8 +13,10 @@ from tests.services.schedules.stage import START, Stage, settle
 
 from sedano import states
 from sedano.app.entries import read
+from sedano.beat import leading, storescheduler
 from sedano.beat.entry import BeatLazyFunc
 from sedano.beat.storescheduler import all_entries
+from sedano.beat.ticking import Ticking
 from sedano.exceptions import LeadershipLost, OperationalError
 from sedano.protocol.serializers import json
 from sedano.schedules import crontab, schedule
@@ -161,6 +164,26 @@ class TestSeveralBeats:
             beat.fire(beat.opened()[0], None, entries_due, stage.clock.wall())  # type: ignore[arg-type]  # no fence at all
         ids = stage.ids()
         assert len(ids) == len(set(ids)) == 40
+
+    def test_one_that_needs_longer_for_all_than_it_leads_goes_on_in_steps(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The calls that a failure has left for the next leader can be many, and its machine slow."""
+        monkeypatch.setattr(leading, "TTL_S", 0.5)
+        monkeypatch.setattr(leading, "RENEW_S", 0.1)
+        monkeypatch.setattr(storescheduler, "STEP_S", 0.1)
+        make = Ticking.due
+
+        def slowly(*given: Any) -> Any:
+            time.sleep(0.02)
+            stage.clock.advance(0.02)
+            return make(*given)
+
+        beat = stage.scheduler(**{f"e{number}": EVERY_10 for number in range(60)})
+        settle(beat)
+        monkeypatch.setattr(Ticking, "due", slowly)
+        stage.after(10.0, beat)
+        assert len(stage.ids()) == 60
 
 
 class TestEntriesOfCode:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 WINDOWS = """
-import asyncio, builtins, logging.handlers, multiprocessing.spawn, os, pkgutil, signal, subprocess, sys, tempfile
+import asyncio, builtins, logging.handlers, multiprocessing.spawn, os, pkgutil, signal, subprocess, sys, tempfile, zoneinfo
 import click, msgspec, rich.progress, rich.table
 
 MISSING = {"fcntl", "pwd", "grp", "resource", "termios", "tty", "pty", "readline", "syslog"}
