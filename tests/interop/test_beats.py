@@ -82,8 +82,8 @@ def celery_beat(folder: Path, store: str) -> BeatNode:
     )
 
 
-def our_beat(folder: Path, store: str) -> BeatNode:
-    return BeatNode("proj", cwd=folder, options=["-s", "schedule"], environment={"STORE": store})
+def our_beat(folder: Path, store: str, *more: str) -> BeatNode:
+    return BeatNode("proj", cwd=folder, options=["-s", "schedule", *more], environment={"STORE": store})
 
 
 def test_given_celerys_beat_when_it_sends_then_our_worker_runs_it_and_our_beat_takes_its_schedule_over(
@@ -95,7 +95,7 @@ def test_given_celerys_beat_when_it_sends_then_our_worker_runs_it_and_our_beat_t
             until(lambda: notes(folder) >= 3, worker)
             assert beat.stop() == 0
         count = beat.log().count("Sending due task each-second (")
-        with our_beat(folder, store) as ours:
+        with our_beat(folder, store, "-S", "celery.beat:PersistentScheduler") as ours:
             ours.wait_sent("each-second", 2)
             until(lambda: notes(folder) >= count + 2, worker)
             assert ours.stop() == 0

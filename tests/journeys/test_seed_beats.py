@@ -158,8 +158,8 @@ def test_given_the_fastapi_tutorial_when_beat_is_started_again_then_its_lines_ar
         for line in (
             r"is starting\.$",
             r"^LocalTime -> 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$",
-            r"^    \. scheduler -> celery\.beat\.PersistentScheduler$",
-            r"^    \. db -> celerybeat-schedule\.db$",
+            r"^    \. scheduler -> celery\.beat\.StoreScheduler$",
+            r"^    \. store -> \w",
             r"^    \. logfile -> \[stderr\]@%INFO$",
             r"^    \. maxinterval -> 5\.00 minutes \(300s\)$",
             r"INFO/MainProcess\] beat: Starting\.\.\.$",

@@ -88,6 +88,7 @@ class StoreScheduler(Scheduler):
         self._waits_s = LOOK_S
         self._is_away = False
         self._is_reconciled = False
+        self._revision = 0
         self._offset: float | None = None
         self._said_leader: str | None = None
         super().__init__(app, *args, **kwargs)
@@ -185,6 +186,11 @@ class StoreScheduler(Scheduler):
             self._bring_near(schedules, fence)
         now = self.clock.wall()
         look = schedules.look(now, limit=PAGE)
+        if look.revision < self._revision:
+            logger.warning("beat: The store has lost the schedule: the entries of beat_schedule are made anew.")
+            self.reconcile(schedules)
+            look = schedules.look(now, limit=PAGE)
+        self._revision = look.revision
         if look.entries:
             done = 0
             while done < len(look.entries) and (fence := leading.hold()) is not None:
@@ -207,9 +213,9 @@ class StoreScheduler(Scheduler):
                 break
         try:
             written = schedules.fire(self._ticks(dues), fence, keep=self.keep)
-        except (LeadershipLost, *AWAY):
-            raise
-        except CeleryError:
+        except CeleryError as exc:
+            if not _is_of_one_message(exc):
+                raise
             written = self._one_by_one(schedules, fence, entries[: len(dues)], dues, now)
         for due, is_written in zip(dues, written, strict=True):
             if is_written:
@@ -237,9 +243,9 @@ class StoreScheduler(Scheduler):
         for number, (entry, due) in enumerate(zip(entries, list(dues), strict=True)):
             try:
                 written += schedules.fire(self._ticks([due]), fence, keep=self.keep)
-            except (LeadershipLost, *AWAY):
-                raise
             except CeleryError as exc:
+                if not _is_of_one_message(exc):
+                    raise
                 logger.error("beat: The call of the entry %r cannot be sent: %s", entry.name, exc)
                 dues[number] = self._ticking.refused(entry, now, str(exc), due)
                 written += schedules.fire([dues[number].tick], fence, keep=self.keep)
@@ -250,7 +256,9 @@ class StoreScheduler(Scheduler):
             announced(call.made)
             logger.debug("%s sent. id->%s", due.task, call.made.task_id)
         for run in due.tick.runs:
-            if run.task_id is None:
+            if run.task_id is not None:
+                logger.info("Scheduler: Sending due task %s (%s)", run.name, due.task)
+            else:
                 logger.info("beat: %s was not sent for %s: %s", run.name, _shown(run.due), run.reason)
         if due.terminate:
             self.app.control.revoke(due.terminate, terminate=True)
@@ -308,13 +316,18 @@ class StoreScheduler(Scheduler):
         return schedules, leading
 
     def _away(self, exc: OperationalError) -> float:
-        if not self._is_away:
-            self._is_away = True
-            logger.error("beat: Connection error: %s. What becomes due meanwhile is caught up by the entries' policies.", exc)
-        if self._leading is not None:
-            self._leading.lost()
         wait_s = self._waits_s
         self._waits_s = min(LONGEST_WAIT_S, 2 * wait_s)
+        if not self._is_away:
+            self._is_away = True
+            logger.error(
+                "beat: Connection error: %s. Trying again in %s seconds; what becomes due meanwhile is caught up by the policies"
+                " of the entries.",
+                exc,
+                wait_s,
+            )
+        if self._leading is not None:
+            self._leading.lost()
         try:
             if self._schedules is not None and self._leading is not None:
                 self._schedules.reconnect()
@@ -391,6 +404,10 @@ def past_of(filename: str) -> dict[str, Any]:
         return {}
     logger.info("beat: Going on from the schedule file %r, which is left as it is.", filename)
     return entries
+
+
+def _is_of_one_message(exc: CeleryError) -> bool:
+    return not any(isinstance(each, (LeadershipLost, *AWAY)) for each in (exc, exc.__cause__))
 
 
 def _readable(entry: Stored) -> Definition | None:

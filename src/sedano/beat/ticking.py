@@ -86,7 +86,6 @@ class Ticking:
                 logger.error("Message Error: %s: %s", entry.name, exc, exc_info=True)
                 runs.append(Run(entry.name, moment, now, None, f"the call could not be made: {exc!r}"))
             else:
-                logger.info("Scheduler: Sending due task %s (%s)", entry.name, definition.task)
                 last_id = task_id
                 runs.append(Run(entry.name, moment, now, task_id))
         runs.sort(key=lambda run: run.due)

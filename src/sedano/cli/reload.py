@@ -70,12 +70,12 @@ class _Watcher:
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, self._forward)
-        seen = snapshot(self._folder)
+        begin = seen = snapshot(self._folder)
         while True:
             code, now = self._live(seen)
             if self._stopping:
                 return max(code, 0)
-            if code in _ENDS:
+            if code == 0 or (code == _WRONG and seen is begin):
                 return code
             if code != _CHANGED:
                 self._say(f"Reload: the worker ended with {code}; it starts again when a source file changes.")
@@ -121,4 +121,4 @@ class _Watcher:
 
 
 _CHANGED = -1000  # no exit code
-_ENDS = (0, 2)  # it was asked to, or its command line cannot be
+_WRONG = 2  # its command line cannot be, or its app cannot be imported: later on that is the work of the one who edits

@@ -217,7 +217,8 @@ def test_given_a_broker_that_goes_away_and_comes_back_when_beat_runs_then_the_ti
     project: Path, redis_server: RedisServer
 ) -> None:
     redis_server.restart()
-    with BeatNode("proj", cwd=project, environment={"CELERY_BROKER_URL": redis_server.url}) as beat:
+    options = ["-S", "celery.beat:PersistentScheduler"]
+    with BeatNode("proj", cwd=project, options=options, environment={"CELERY_BROKER_URL": redis_server.url}) as beat:
         beat.wait_sent("each-second")
         redis_server.kill()
         beat.wait_for_line("beat: Connection error: .* Trying again in")
@@ -231,6 +232,23 @@ def test_given_a_broker_that_goes_away_and_comes_back_when_beat_runs_then_the_ti
         assert beat.stop() == 0
         assert "beat: Stopped while the broker is away" in beat.log()
     redis_server.start()
+
+
+def test_given_a_store_that_comes_back_empty_when_beat_runs_then_its_entries_are_made_anew(
+    project: Path, redis_server: RedisServer
+) -> None:
+    redis_server.restart()
+    with BeatNode("proj", cwd=project, environment={"CELERY_BROKER_URL": redis_server.url}) as beat:
+        beat.wait_sent("each-second")
+        redis_server.kill()
+        beat.wait_for_line("beat: Connection error: .* Trying again in")
+        redis_server.start()
+        beat.wait_for_line("beat: The store is there again")
+        until(lambda: redis_server.command("LLEN", "celery"), beat.log())
+        redis_server.command("FLUSHALL")
+        until(lambda: redis_server.command("LLEN", "celery"), beat.log())
+        assert beat.stop() == 0
+        assert "Message Error" not in beat.log()
 
 
 def test_given_app_worker_with_beat_then_its_process_sends(project: Path) -> None:
