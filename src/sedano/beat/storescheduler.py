@@ -321,8 +321,8 @@ class StoreScheduler(Scheduler):
         if not self._is_away:
             self._is_away = True
             logger.error(
-                "beat: Connection error: %s. Trying again in %s seconds; what becomes due meanwhile is caught up by the policies"
-                " of the entries.",
+                "beat: Connection error: %s. Trying again in %s seconds; what becomes due meanwhile is caught up by the"
+                " policies of the entries.",
                 exc,
                 wait_s,
             )
