@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import budget
 import growth
 import lifetimes
+import schedules
 import sleepers
 import startup
 import table
@@ -61,6 +62,8 @@ def main(words: list[str]) -> int:
         return events.main(words[1:])
     if words[:1] == ["startup"]:
         return startup.main(words[1:], lambda name, figures: keep(name, {"about": about(), "figures": figures}))
+    if words[:1] == ["schedules"]:
+        return schedules.main(words[1:], lambda name, figures: keep(name, {"about": about(), "figures": figures}))
     if words[:1] == ["sleepers"]:
         return sleepers.main(words[1:])
     if words[:1] == ["workflows"]:

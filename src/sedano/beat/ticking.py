@@ -17,8 +17,8 @@ from sedano.beat.entry import made
 from sedano.contracts import Entry, Run, Tick
 from sedano.exceptions import BrokerUnavailable
 from sedano.log import get_logger
-from sedano.rules.ticks import Overlap, State, step
-from sedano.schedules import BaseSchedule
+from sedano.rules.ticks import Misfire, Overlap, State, Terms, step
+from sedano.schedules import BaseSchedule, crontab
 
 logger = get_logger("celery.beat")
 
@@ -63,7 +63,7 @@ class Ticking:
         is_running = self._is_running(definition, state, now)
         try:
             found = step(
-                definition.terms(),
+                self._terms(definition, when),
                 state,
                 now,
                 lambda after: when.next_after(after, self._zone),
@@ -101,6 +101,13 @@ class Ticking:
         )
         state = msgspec.structs.replace(read_state(due.tick.state), last_id=read_state(entry.state).last_id)
         return Due(msgspec.structs.replace(due.tick, runs=runs, messages=(), state=write_state(state)), due.task)
+
+    def _terms(self, definition: Definition, when: BaseSchedule) -> Terms:
+        terms = definition.terms()
+        deadline_s = self._app.conf.beat_cron_starting_deadline
+        if deadline_s is None or not isinstance(when, crontab) or terms.misfire is not Misfire.ONCE:
+            return terms
+        return msgspec.structs.replace(terms, misfire=Misfire.SKIP, grace_s=float(deadline_s))
 
     def schedule_of(self, name: str, definition: Definition) -> BaseSchedule:
         """Raises ValueError, TypeError or LookupError with the reason when this beat does not know it."""

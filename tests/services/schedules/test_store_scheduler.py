@@ -242,6 +242,18 @@ class TestLate:
         assert [bool(run.task_id) for run in runs].count(False) == missed
         assert all(run.reason for run in runs if run.task_id is None)
 
+    @pytest.mark.setting("beat_cron_starting_deadline")
+    def test_a_crontab_that_is_later_than_celerys_deadline_is_missed_and_an_interval_is_not(self, quick_stage: Stage) -> None:
+        app = quick_stage.app(beat_cron_starting_deadline=60)
+        cron = {"task": "add", "schedule": crontab(minute="*/5")}
+        beat = quick_stage.scheduler(app, cron=cron, interval={"task": "add", "schedule": 300.0})
+        settle(beat)
+        quick_stage.after(300.0 + 61.0, beat)  # 03:39:21: 61 s after the interval's, 261 s after the crontab's
+        assert [bool(run.task_id) for run in app.schedules.history("cron")] == [False]
+        assert [bool(run.task_id) for run in app.schedules.history("interval")] == [True]
+        quick_stage.after(50.0, beat)  # 03:40:11
+        assert app.schedules.history("cron")[0].task_id
+
     def test_a_store_that_is_away_is_waited_for(
         self, quick_stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: Any
     ) -> None:
