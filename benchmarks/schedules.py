@@ -51,7 +51,7 @@ def main(words: Sequence[str], keep: Callable[[str, object], None]) -> int:
             taken = keeps_up(name, count, asked.seconds)
             figures["keeps up"].setdefault(count, {})[name] = taken
             print(
-                f"{count:6} entries a second  {name:7} {taken['sent per s']:8.0f} sent/s  {taken['cpu ms per s']:6.0f} ms CPU a second"
+                f"{count:6} entries a second  {name:7} {taken['sent per s']:8.0f} sent/s  {taken['cpu ms per s']:6.0f} ms CPU/s"
             )
     figures["takes over (s)"] = [takes_over() for _ in range(5)]
     print(
@@ -102,7 +102,7 @@ def keeps_up(name: str, count: int, seconds: float) -> dict[str, float]:
 
 
 def takes_over() -> float:
-    """Seconds from the kill of the leader to the next call; an entry is due each second, so that up to one is the entry's own."""
+    """Seconds from the kill of the leader to the next call; an entry is due each second, so up to one is its own."""
     with tempfile.TemporaryDirectory(prefix="sedano-bench-") as folder_name, store("redis", Path(folder_name)) as place:
         folder = Path(folder_name)
         (folder / "beats.py").write_text(PROJECT)

@@ -121,7 +121,7 @@ def test_given_an_autoscale_when_calls_wait_then_the_pool_grows_and_without_work
     world.until_started(long_)
     short = [world.send("hold", "short") for _ in range(3)]
     world.until(lambda: len(world.ledger.starts()) == 3)
-    node.wait_for_line("Scaling up 2 processes.")
+    node.wait_for_line("Scaling up [12] processes.")
     assert len(node.slots()) == 3
     world.open_gate("short")
     for result in short:
