@@ -320,7 +320,10 @@ COMMAND_LINES = {
         ("-A", "proj", "worker", "-P", "solo", "-B", "--scheduler", "a.b:C"),
         "'a.b:C' cannot be loaded",
     ),
-    "a folder for the schedule that is not there": (("-A", "proj", "beat", "-s", "/nowhere/s"), "/nowhere/s.*--schedule"),
+    "a folder for the schedule that is not there": (
+        ("-A", "proj", "beat", "-S", "celery.beat:PersistentScheduler", "-s", "/nowhere/s"),
+        "/nowhere/s.*--schedule",
+    ),
     "misplaced -A": (("worker", "-A", "proj"), "stand before the command"),
     "a word that is no setting": (("-A", "proj", "worker", "--", "nonsense"), "nonsense"),
     "arguments that are no JSON": (("-A", "proj", "call", "proj.add", "-a", "[2, "), "'\\[2, ' is no JSON"),

@@ -41,6 +41,7 @@ FOUND: list[tuple[str, bytes, str]] = [
     ("control", b'{"method": "ping", "matcher": "pcre", "pattern": "a{99999999999999999999}"}', "a repetition without end"),
     ("control", _request_at(b"9" * 4300), "a logical clock that cannot be written once it is one more"),
     ("redis-reply", b"$x\r\n", "a length that is no number"),
+    ("redis-reply", b"$" + b"9x" * 6000 + b"\r\n", "a length that is a long text"),
     ("redis-reply", b"%1\r\n*0\r\n+a\r\n", "a list as a key"),
     ("events", _event_with(parent_id=[]), "a list as the id of a parent"),
     ("events", _event_with(type="worker-elect", id="i", topic="t", clock=2**62), "a logical clock that nobody believes"),

@@ -77,12 +77,18 @@ def send_until(folder: Path, path: Path, text: str) -> str:
     return said
 
 
+def _hear_ctrl_c() -> None:
+    """Tests that a shell runs in the background ignore SIGINT, and so do the programs that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def running(folder: Path, *words: str, before: tuple[str, ...] = ()) -> Generator[subprocess.Popen[bytes]]:
     with (folder / "output.txt").open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "sedano", "-A", "proj", *before, "events", *words],
             cwd=folder, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            preexec_fn=_hear_ctrl_c,
         )  # fmt: skip
         try:
             yield process

@@ -73,7 +73,7 @@ class PureReader:
         except _NotEnough:
             return NOTHING
         except (ValueError, TypeError, RecursionError) as exc:  # a length that is no number, a list as a key
-            raise BadProtocol(f"a reply that cannot be read: {exc}") from exc
+            raise BadProtocol(f"a reply that cannot be read: {str(exc)[:200]}") from exc
         del self._buffer[: self._at]
         return reply
 
