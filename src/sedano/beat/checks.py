@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from sedano.exceptions import ImproperlyConfigured
@@ -38,7 +39,7 @@ def known_keys(name: str, fields: Any, kind: Any) -> dict[str, Any]:
             f"it is {fields!r}, and must be a mapping such as {{'task': 'proj.add', 'schedule': 30.0, 'args': (2, 3)}}"
         ) from None
     _require_schedule(given.get("schedule"))
-    parameters = inspect.signature(kind).parameters
+    parameters = _parameters_of(kind)
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return given
     known = [key for key in parameters if key not in ("name", "app")]
@@ -56,6 +57,11 @@ def _require_schedule(when: Any) -> None:
         raise ImproperlyConfigured(
             f"its schedule {when!r} is none: give seconds, a timedelta, crontab(...) or another schedule"
         )
+
+
+@lru_cache(maxsize=64)
+def _parameters_of(kind: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(kind).parameters
 
 
 def require_possible(entry: Any) -> None:

@@ -12,7 +12,7 @@ import socket
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import msgspec
@@ -51,6 +51,7 @@ LOOK_S = 0.5
 AWAY = (BrokerUnavailable, ResultsUnavailable, StoreFull)
 """It is tried again; any other error is that of one message."""
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 1000
 STEP_CALLS, STEP_S = 1000, 0.5
 LONGEST_WAIT_S = 4.0
@@ -66,6 +67,7 @@ class StoreEntry(ScheduleEntry):
             for key in ("last_run_at", "total_run_count", "schedule", "args", "kwargs", "options", "relative")
             if key in given
         }
+        fields.setdefault("last_run_at", NEVER)  # the store knows it; to ask the clock 100,000 times takes a second
         super().__init__(name, task, app=app, **fields)
         self.relative = fields.get("relative", False)
         self.policies = given
@@ -102,9 +104,10 @@ class StoreScheduler(Scheduler):
     def definitions(self) -> dict[str, Definition]:
         """What the app's own code defines; what cannot be read is logged and left out."""
         found: dict[str, Definition] = {}
+        zone = self.app.timezone
         for name, entry in self.schedule.items():
             try:
-                found[name] = definition_of(name, entry, self.app)
+                found[name] = definition_of(name, entry, zone)
             except ImproperlyConfigured as exc:
                 logger.error("beat: The entry %r is left out: %s", name, exc)
         return found
@@ -370,8 +373,8 @@ class StoreScheduler(Scheduler):
         return f"    . store -> {redact_url(stores.schedules_url or stores.broker_url)}"
 
 
-def definition_of(name: str, entry: Any, app: Any) -> Definition:
-    """The definition of an entry of code (`StoreEntry`). Raises ImproperlyConfigured."""
+def definition_of(name: str, entry: Any, zone: tzinfo) -> Definition:
+    """The definition of an entry of code (`StoreEntry`); naive times are of `zone`. Raises ImproperlyConfigured."""
     given = {
         "task": entry.task,
         "schedule": entry.schedule,
@@ -380,7 +383,7 @@ def definition_of(name: str, entry: Any, app: Any) -> Definition:
         "options": entry.options,
     }
     policies = getattr(entry, "policies", {})
-    return define(name, {**given, **policies}, source=CODE, timezone=app.timezone)
+    return define(name, {**given, **policies}, source=CODE, timezone=zone)
 
 
 def all_entries(schedules: Schedules) -> list[Stored]:
