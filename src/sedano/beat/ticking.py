@@ -15,7 +15,7 @@ from sedano.app.entries import Definition, read, read_state, write_state
 from sedano.app.firing import call_id, calls_of, messages_of
 from sedano.beat.entry import made
 from sedano.contracts import Entry, Run, Tick
-from sedano.exceptions import BrokerUnavailable
+from sedano.exceptions import BrokerUnavailable, CeleryError, OperationalError
 from sedano.log import get_logger
 from sedano.rules.ticks import Misfire, Overlap, State, Terms, step
 from sedano.schedules import BaseSchedule, crontab
@@ -140,7 +140,13 @@ class Ticking:
             return False
         if self._expires_s is not None and now - (state.last_at or now) > self._expires_s:
             return False
-        return self._app.AsyncResult(state.last_id).state not in states.READY_STATES
+        try:
+            return self._app.AsyncResult(state.last_id).state not in states.READY_STATES
+        except OperationalError:
+            raise
+        except CeleryError as exc:  # it has one, whatever it says
+            logger.warning("beat: The result of %s, which %r sent, cannot be read: %s", state.last_id, definition.task, exc)
+            return False
 
     def tells_ends(self, definition: Definition) -> bool:
         """Whether a result will say that a call of this entry is over: overlaps cannot be told otherwise."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -332,6 +333,42 @@ class TestOverlap:
         app.backend.store_result(first, 5, states.SUCCESS)
         stage.after(10.0, beat)
         assert len(stage.ids()) == 1
+
+    def test_queue_sends_the_next_within_a_second_of_the_end(self, stage: Stage) -> None:
+        app = stage.app()
+        beat = stage.scheduler(app, a={**EVERY_10, "overlap": "queue"})
+        settle(beat)
+        stage.after(10.0, beat)
+        (first,) = stage.ids()
+        stage.after(10.0, beat)
+        assert stage.ids() == []
+        app.backend.store_result(first, ValueError("no"), states.FAILURE)
+        stage.after(1.0, beat)
+        assert len(stage.ids()) == 1
+        assert app.schedules.history("a", limit=1)[0].lateness == pytest.approx(1.0)
+
+    def test_a_result_that_cannot_be_read_is_a_result(self, quick_stage: Stage) -> None:
+        app = quick_stage.app()
+        beat = quick_stage.scheduler(app, a={**EVERY_10, "overlap": "skip"})
+        settle(beat)
+        quick_stage.after(10.0, beat)
+        (first,) = quick_stage.ids()
+        app.backend.store_result(first, "no exception", states.FAILURE)
+        quick_stage.after(10.0, beat)
+        assert len(quick_stage.ids()) == 1
+
+    def test_cancel_terminates_the_call_before_and_sends_the_next(self, stage: Stage) -> None:
+        app = stage.app()
+        beat = stage.scheduler(app, a={**EVERY_10, "overlap": "cancel"})
+        settle(beat)
+        stage.after(10.0, beat)
+        (first,) = stage.ids()
+        stage.after(10.0, beat)
+        (second,) = stage.ids()
+        with closing(app.stores.open_coordination()) as coordination:
+            orders = {order.task_id: order for order in coordination.revokes()[1]}
+        assert orders[first].terminate
+        assert second not in orders
 
     def test_without_results_nobody_can_tell_and_it_is_said_at_the_start(
         self, quick_stage: Stage, caplog: pytest.LogCaptureFixture
