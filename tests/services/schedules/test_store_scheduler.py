@@ -180,7 +180,7 @@ class TestSeveralBeats:
             stage.clock.advance(0.02)
             return make(*given)
 
-        beat = stage.scheduler(**{f"e{number}": EVERY_10 for number in range(60)})
+        beat = stage.scheduler(**dict[str, Any]({f"e{number}": EVERY_10 for number in range(60)}))
         settle(beat)
         monkeypatch.setattr(Ticking, "due", slowly)
         stage.after(10.0, beat)
