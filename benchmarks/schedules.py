@@ -1,7 +1,7 @@
 """Beats: how many entries each second one keeps up with, how late, how soon another takes over: `./dev bench schedules`.
 
-Ours and Celery's run on a Redis of their own each, one after the other; nobody consumes, the queue is counted. `scale` is ours
-alone: entries that were made at run time, of which 1,000 become due each second.
+Ours, Celery's with its own file, with celery-redbeat and with django-celery-beat run on a Redis of their own each, one after
+the other; nobody consumes, the queue is counted. `scale` is ours alone: entries made at run time, 1,000 of them due a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import redis
 
-from engines import ENGINES
+from environments import environment
 from servers import Store, store
 
 SRC = Path(__file__).resolve().parent.parent / "src"
@@ -31,10 +31,25 @@ import os
 from importlib import import_module
 app = import_module(os.environ["BENCH_ENGINE"]).Celery("beats", broker=os.environ["STORE"])
 app.conf.result_expires = None
+app.conf.redbeat_redis_url = os.environ["STORE"]
 app.conf.beat_schedule = {
     f"e{number}": {"task": "nobody.waits", "schedule": 1.0} for number in range(int(os.environ["ENTRIES"]))
 }
 """
+DJANGO = """
+SECRET_KEY = "bench"
+USE_TZ = True
+INSTALLED_APPS = ["django_celery_beat"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "django.db"}}
+"""
+CELERY = ("celery[redis]==5.7.*", "hiredis")
+ENGINES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sedano": ((), ()),
+    "celery": (CELERY, ()),
+    "redbeat": ((*CELERY, "celery-redbeat", "python-dateutil"), ("-S", "redbeat.RedBeatScheduler")),
+    "django": ((*CELERY, "django-celery-beat"), ("-S", "django_celery_beat.schedulers:DatabaseScheduler")),
+}
+"""What is installed, and the options of `beat`."""
 TICK = os.sysconf("SC_CLK_TCK")
 QUEUE = "celery"
 
@@ -45,14 +60,17 @@ def main(words: Sequence[str], keep: Callable[[str, object], None]) -> int:
     parser.add_argument("--entries", default="100,1000,3000", help="entries of one second each")
     parser.add_argument("--scale", type=int, default=100_000, help="entries made at run time; 0 leaves this part out")
     asked = parser.parse_args(words)
-    figures: dict[str, Any] = {"keeps up": {}, "takes over (s)": [], "scale": {}}
+    figures: dict[str, Any] = {"keeps up": {}, "two beats": {}, "scale": {}}
     for count in map(int, asked.entries.split(",")):
-        for name in ("sedano", "celery"):
+        for name in ENGINES:
             taken = keeps_up(name, count, asked.seconds)
             figures["keeps up"].setdefault(count, {})[name] = taken
             print(
                 f"{count:6} entries a second  {name:7} {taken['sent per s']:8.0f} sent/s  {taken['cpu ms per s']:6.0f} ms CPU/s"
             )
+    for name in ENGINES:
+        figures["two beats"][name] = share = doubled(name, asked.seconds)
+        print(f"two beats of {name}: each moment is sent {share:.2f} times")
     figures["takes over (s)"] = [takes_over() for _ in range(5)]
     print(
         f"the leader is killed: the next call after {statistics.median(figures['takes over (s)']):.2f} s (median of 5),"
@@ -70,16 +88,23 @@ def main(words: Sequence[str], keep: Callable[[str, object], None]) -> int:
 
 @contextlib.contextmanager
 def beat(name: str, place: Store, folder: Path, entries: int) -> Iterator[subprocess.Popen[bytes]]:
-    engines = {engine.name: engine for engine in ENGINES}
-    python = sys.executable if name == "sedano" else engines[name].python
+    installed, options = ENGINES[name]
+    python = environment(*installed) if installed else sys.executable
+    program = "sedano" if name == "sedano" else "celery"
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(folder), *([str(SRC)] if name == "sedano" else [])]),
-        "BENCH_ENGINE": name,
+        "BENCH_ENGINE": program,
         "STORE": place.url,
         "ENTRIES": str(entries),
     }
-    command = [str(python), "-m", name, "-A", "beats", "beat", "-l", "critical", "-s", str(folder / f"{name}-schedule")]
+    if name == "django":
+        variables["DJANGO_SETTINGS_MODULE"] = "djangobeat"
+        if not (folder / "djangobeat.py").exists():
+            (folder / "djangobeat.py").write_text(DJANGO)
+            subprocess.run([python, "-m", "django", "migrate", "-v", "0"], cwd=folder, env=variables, check=True)
+    words = ["beat", "-l", "critical", "-s", str(folder / f"schedule-{time.monotonic_ns()}"), *options]
+    command = [str(python), "-m", program, "-A", "beats", *words]
     process = subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -99,6 +124,19 @@ def keeps_up(name: str, count: int, seconds: float) -> dict[str, float]:
             took = time.monotonic() - began
             rate = (int(client.llen(QUEUE)) - sent) / took
             return {"sent per s": rate, "cpu ms per s": 1000 * (_cpu_s(process.pid) - cpu) / took}
+
+
+def doubled(name: str, seconds: float) -> float:
+    """How many calls are sent for each moment when two beats run; the second has a schedule file of its own."""
+    count = 10
+    with tempfile.TemporaryDirectory(prefix="sedano-bench-") as folder_name, store("redis", Path(folder_name)) as place:
+        folder = Path(folder_name)
+        (folder / "beats.py").write_text(PROJECT)
+        with redis.Redis(port=place.port) as client, beat(name, place, folder, count), beat(name, place, folder, count):
+            _until(lambda: int(client.llen(QUEUE)) >= 5 * count)
+            sent, began = int(client.llen(QUEUE)), time.monotonic()
+            time.sleep(seconds)
+            return (int(client.llen(QUEUE)) - sent) / (count * (time.monotonic() - began))
 
 
 def takes_over() -> float:
