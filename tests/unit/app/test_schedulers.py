@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sedano import Celery
@@ -9,7 +11,7 @@ from sedano.app import connect
 from sedano.app.schedulers import STORE, chosen_scheduler
 
 
-def an_app(**settings: str) -> Celery:
+def an_app(**settings: Any) -> Celery:
     return Celery("proj", broker="memory://", set_as_current=False, **settings)
 
 
