@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -17,13 +17,15 @@ from sedano.beat.entry import made
 from sedano.contracts import Entry, Run, Tick
 from sedano.exceptions import BrokerUnavailable, CeleryError, OperationalError
 from sedano.log import get_logger
-from sedano.rules.ticks import Misfire, Overlap, State, Terms, step
+from sedano.rules.ticks import Misfire, Overlap, State, Step, Terms, step
 from sedano.schedules import BaseSchedule, crontab
 
 logger = get_logger("celery.beat")
 
 RECHECK_S = 30.0
 """When an entry whose moments cannot be worked out here is looked at again: a beat with newer code may know it."""
+
+LEAST_S = 0.01
 
 _definition = lru_cache(maxsize=8192)(read)
 
@@ -62,14 +64,17 @@ class Ticking:
             state = msgspec.structs.replace(state, moment=entry.due)
         is_running = self._is_running(definition, state, now)
         try:
-            found = step(
-                self._terms(definition, when),
-                state,
-                now,
-                lambda after: when.next_after(after, self._zone),
-                is_running=is_running,
-                jitter=definition.jittered(entry.name),
-            )
+            if _decides_itself(when):
+                found = _asked(when, state, now)
+            else:
+                found = step(
+                    self._terms(definition, when),
+                    state,
+                    now,
+                    lambda after: when.next_after(after, self._zone),
+                    is_running=is_running,
+                    jitter=definition.jittered(entry.name),
+                )
         except Exception as exc:  # whatever somebody's schedule does
             logger.error("beat: Cannot calculate the next run of %r.", entry.name, exc_info=True)
             return self._missed(entry, now, f"its next moment cannot be worked out: {exc!r}", again=now + RECHECK_S)
@@ -159,3 +164,23 @@ class Ticking:
         assert entry.due is not None
         runs = (Run(entry.name, entry.due, now, None, reason),)
         return Due(Tick(entry.name, entry.revision, entry.due, again, entry.state, runs))
+
+
+def _decides_itself(when: BaseSchedule) -> bool:
+    """Whether its class overrides `is_due` alone, as those written for Celery do: then nothing else knows its moments."""
+    for kind in type(when).__mro__:
+        if "next_after" in vars(kind) or "remaining_estimate" in vars(kind):
+            return False
+        if "is_due" in vars(kind):
+            return True
+    return False
+
+
+def _asked(when: BaseSchedule, state: State, now: float) -> Step:
+    """What such a schedule says now. It has no moments that could be missed: policies mean nothing to it."""
+    last = now if state.last_at is None else state.last_at
+    is_due, next_s = when.is_due(datetime.fromtimestamp(last, UTC))
+    next_due = now + max(float(next_s or 0.0), LEAST_S)
+    if not is_due:
+        return Step(msgspec.structs.replace(state, moment=next_due, last_at=last), next_due)
+    return Step(State(next_due, state.total + 1, state.last_id, now, now), next_due, (now,))

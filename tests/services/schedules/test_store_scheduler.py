@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import closing
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -65,6 +65,27 @@ class TestSending:
         assert stage.ids() == []
         stage.after(1.0, beat)
         assert len(stage.ids()) == 1
+
+    def test_a_class_that_overrides_is_due_alone_is_asked_as_celerys_beat_asks_it(self, stage: Stage) -> None:
+        class WhenAsked(schedule):
+            answers: ClassVar[list[tuple[bool, float]]] = [(False, 7.0), (True, 3.0), (False, 100.0)]
+            asked: ClassVar[list[float]] = []
+
+            def is_due(self, last_run_at: datetime) -> tuple[bool, float]:
+                self.asked.append(last_run_at.timestamp() - START)
+                return self.answers.pop(0)
+
+        beat = stage.scheduler(a={"task": "add", "schedule": WhenAsked(1.0)})
+        settle(beat)
+        stage.after(1.0, beat)
+        stage.after(6.9, beat)
+        assert stage.ids() == []
+        stage.after(0.1, beat)
+        assert len(stage.ids()) == 1
+        stage.after(3.0, beat)
+        stage.after(50.0, beat)
+        assert stage.ids() == []
+        assert WhenAsked.asked == pytest.approx([1.0, 1.0, 8.0])
 
     def test_an_argument_that_does_not_fit_stops_no_other_entry(self, quick_stage: Stage) -> None:
         stage = quick_stage
