@@ -1,5 +1,6 @@
 """Which tests run: the long ones only with SEDANO_LONG=1 (`./dev test --all`). How failures are shown: a node's log can be
-long, and a report that is longer than a screen or two hides the next one. Which ones failed, for their second try."""
+long, and a report that is longer than a screen or two hides the next one. Which ones failed, for their second try. How
+Hypothesis looks at time."""
 
 from __future__ import annotations
 
@@ -7,8 +8,13 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 MOST_LINES = 120
+
+# How long an example takes says nothing where several tests share a processor.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
