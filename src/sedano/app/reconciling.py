@@ -10,6 +10,8 @@ import msgspec
 from sedano.app.entries import CODE, Definition, read
 from sedano.contracts.schedules import Entry
 
+_WHEN = ("when", "start", "end", "jitter", "paused", "max_runs")
+
 
 class Difference(msgspec.Struct, frozen=True):
     """By name. `taken`: entries of code whose names are those of entries that were made at run time; these stay.
@@ -52,6 +54,11 @@ def compare(code: Mapping[str, Definition], stored: Iterable[Entry]) -> Differen
         else:
             changed[entry.name] = (known, wanted)
     return Difference(new, changed, gone, same, taken, unreadable)
+
+
+def moves(before: Definition, after: Definition) -> bool:
+    """Whether the change is one of when it is due: the next moment must be worked out anew."""
+    return any(getattr(before, key) != getattr(after, key) for key in _WHEN)
 
 
 def changed_keys(before: Definition, after: Definition) -> list[str]:

@@ -29,6 +29,7 @@ from sedano.app.entries import (
 )
 from sedano.app.firing import call_id, calls_of, messages_of, space_of
 from sedano.app.messages import announced
+from sedano.app.reconciling import moves
 from sedano.app.schedulelint import Finding, lint
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts.schedules import Change, Entry, Run, Schedules
@@ -291,9 +292,7 @@ class ScheduleClient:
 
     def _rewritten(self, schedules: Schedules, entry: Entry, before: Definition, after: Definition) -> bool:
         state = read_state(entry.state)
-        is_moved = any(
-            getattr(before, key) != getattr(after, key) for key in ("when", "start", "end", "jitter", "paused", "max_runs")
-        )
+        is_moved = moves(before, after)
         if is_moved and not (after.paused or after.when is not None):
             # Its moments are code: the beat that has it works them out.
             return schedules.put([Change(entry.name, write(after), SYSTEM_CLOCK.wall(), None, entry.revision)]) != [None]

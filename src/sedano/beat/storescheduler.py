@@ -21,7 +21,7 @@ from sedano.app.batches import Collected, publish_all
 from sedano.app.entries import CODE, Definition, define, first_moment, read, read_state, write, write_state
 from sedano.app.firing import space_of
 from sedano.app.messages import announced
-from sedano.app.reconciling import Difference, compare
+from sedano.app.reconciling import Difference, compare, moves
 from sedano.beat.entry import ScheduleEntry
 from sedano.beat.leading import STANDBY_S, Leading
 from sedano.beat.schedulefile import ScheduleFile, files_of
@@ -92,6 +92,7 @@ class StoreScheduler(Scheduler):
         self._is_reconciled = False
         self._revision = 0
         self._offset: float | None = None
+        self._went_back = False
         self._said_leader: str | None = None
         super().__init__(app, *args, **kwargs)
 
@@ -119,7 +120,14 @@ class StoreScheduler(Scheduler):
         past = {} if stored else past_of(self._filename)
         now = self.clock.wall()
         wanted = {**difference.new, **{name: after for name, (_, after) in difference.changed.items()}}
-        changes = [self._change(name, definition, past.get(name), now) for name, definition in wanted.items()]
+        known = {entry.name: entry for entry in stored if entry.name in difference.changed}
+        changes: list[Change] = []
+        for name, definition in wanted.items():
+            if name in known and not moves(difference.changed[name][0], definition):
+                changes.append(Change(name, write(definition), known[name].due))  # a new argument is no new beginning
+                continue
+            state = read_state(known[name].state) if name in known else State()
+            changes.append(self._change(name, definition, state, past.get(name), now))
         for start in range(0, len(changes), PAGE):
             schedules.put(changes[start : start + PAGE])
         schedules.remove(list(difference.gone))
@@ -138,7 +146,7 @@ class StoreScheduler(Scheduler):
             )
         return difference
 
-    def _change(self, name: str, definition: Definition, past: Any, now: float) -> Change:
+    def _change(self, name: str, definition: Definition, state: State, past: Any, now: float) -> Change:
         assert self._ticking is not None
         if definition.overlap is not Overlap.ALLOW and not self._ticking.tells_ends(definition):
             logger.warning(
@@ -153,8 +161,8 @@ class StoreScheduler(Scheduler):
         since = now if past is None else min(now, past.last_run_at.timestamp())
         moment = first_moment(definition, self._ticking.schedule_of(name, definition), since, self.app.timezone)
         due = None if moment is None else definition.jittered(name)(moment)
-        total = 0 if past is None else int(past.total_run_count)
-        return Change(name, write(definition), due, write_state(State(moment, total)))
+        total = state.total if past is None else int(past.total_run_count)
+        return Change(name, write(definition), due, write_state(msgspec.structs.replace(state, moment=moment, total=total)))
 
     # -- ticks ----------------------------------------------------------------------------------------------------------
 
@@ -183,10 +191,12 @@ class StoreScheduler(Scheduler):
             self._is_reconciled = True
         fence = leading.hold()
         self._say_who_leads(leading)
+        self._went_back = self._clock_went_back() or self._went_back  # it may be this one that leads next
         if fence is None:
             return STANDBY_S
-        if self._clock_went_back():
+        if self._went_back:
             self._bring_near(schedules, fence)
+            self._went_back = False
         now = self.clock.wall()
         look = schedules.look(now, limit=PAGE)
         if look.revision < self._revision:
@@ -400,7 +410,8 @@ def past_of(filename: str) -> dict[str, Any]:
         return {}
     try:
         with closing(ScheduleFile(filename)) as shelf:
-            entries = dict(shelf.get("entries") or {})
+            found = dict(shelf.get("entries") or {})
+            entries = {name: entry for name, entry in found.items() if isinstance(entry.last_run_at, datetime)}
             shelf.cache.clear()  # or closing would write back what was read
     except Exception as exc:  # a pickle may raise anything
         logger.warning("beat: The schedule file %r cannot be read, and entries are counted from now on: %r", filename, exc)

@@ -222,6 +222,23 @@ class TestEntriesOfCode:
         assert entries["comes"].due == pytest.approx(START + 15)
         assert read(entries["changes"].definition).arguments()[0] == [5, 5]
 
+    def test_a_new_argument_is_no_new_beginning_and_a_new_schedule_keeps_the_count(self, stage: Stage) -> None:
+        """A deploy an hour must not keep an entry of a day from being sent."""
+        app = stage.app()
+        first = stage.scheduler(app, a=EVERY_10, b=EVERY_10)
+        settle(first)
+        stage.after(17.0, first)
+        first.close()
+        second = stage.scheduler(a={**EVERY_10, "args": (5, 5)}, b={**EVERY_10, "schedule": 20.0})
+        settle(second)
+        entries = {entry.name: entry for entry in app.schedules.list()}
+        assert entries["a"].next_run is not None
+        assert entries["b"].next_run is not None
+        assert entries["a"].next_run.timestamp() == pytest.approx(START + 20)
+        assert entries["b"].next_run.timestamp() == pytest.approx(START + 37)
+        assert (entries["a"].total, entries["b"].total) == (1, 1)
+        assert entries["b"].last_id
+
     def test_one_that_an_operator_paused_stays_paused(self, stage: Stage) -> None:
         app = stage.app()
         first = stage.scheduler(app, a=EVERY_10)
@@ -306,6 +323,17 @@ class TestClock:
         settle(beat)
         assert len(stage.ids()) == 2
         stage.after(10.0, beat)
+        assert len(stage.ids()) == 1
+
+    def test_set_back_while_another_leads_then_the_next_leader_has_noticed(self, stage: Stage) -> None:
+        one, two = stage.scheduler(a=EVERY_10), stage.scheduler(a=EVERY_10)
+        settle(one)
+        settle(two)
+        stage.clock.jump_wall(-3600.0)
+        settle(two)
+        one.close()
+        settle(two)
+        stage.after(10.0, two)
         assert len(stage.ids()) == 1
 
     def test_set_back_by_an_hour_intervals_go_on_and_the_calendar_sends_nothing_again(self, stage: Stage) -> None:
