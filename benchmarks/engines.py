@@ -52,14 +52,15 @@ class Engine:
     def can(self, shape: Shape) -> bool:
         return self.command(shape) is not None
 
-    def variables(self, shape: Shape, broker: str, tally: Path, *, results: bool) -> dict[str, str]:
+    def variables(self, shape: Shape, broker: str, tally: Path, *, results: bool, quorum: bool = False) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SEDANO_", "CELERY_", "BENCH_"))}
         return {
             **inherited,
             "BENCH_ENGINE": "celery" if self.name.startswith("celery") else "sedano",
             "BENCH_APP": self.app,
             "BENCH_BROKER": broker,
-            "BENCH_BACKEND": broker if results else "",
+            "BENCH_BACKEND": ("rpc://" if broker.startswith("amqp") else broker) if results else "",
+            "BENCH_QUORUM": "1" if quorum else "",
             "BENCH_RESULTS": "1" if results else "0",
             "BENCH_TALLY": str(tally),
             "BENCH_UNBATCHED": "1" if shape == "unbatched" else "",
@@ -131,22 +132,23 @@ CELERY = ("celery[redis]==5.7.*", "hiredis")
 
 ENGINES = [
     Engine("sedano", "celery_app", (), ("sedano", "redis"), _celery_like("sedano", naps=("-P", "threads", "-c", "100")), 1.0,
-        stores=("redis", "sqlite")),
+        stores=("redis", "sqlite", "rabbitmq")),
     Engine(
         "bare loop", "celery_app", (), (), lambda shape: [str(CEILING)] if shape == "drain" else None, 1.0
     ),
     Engine(
         "celery", "celery_app", CELERY, ("celery", "kombu", "redis"),
-        _celery_like("celery", naps=("-P", "threads", "-c", "100")), 0.05,
+        _celery_like("celery", naps=("-P", "threads", "-c", "100")), 0.05, stores=("redis", "rabbitmq"),
     ),
     Engine(
         "celery tuned", "celery_app", CELERY, ("celery", "kombu", "redis"),
         _celery_like("celery", *QUIET, naps=("-P", "threads", "-c", "100")), 0.05,
-        tuned=lambda shape: {"BENCH_PREFETCH": "" if shape == "unbatched" else "128"},
+        tuned=lambda shape: {"BENCH_PREFETCH": "" if shape == "unbatched" else "128"}, stores=("redis", "rabbitmq"),
     ),
     Engine(
-        "dramatiq", "dramatiq_app", ("dramatiq[redis]==2.*", "hiredis"), ("dramatiq", "redis"), _dramatiq, 0.2,
+        "dramatiq", "dramatiq_app", ("dramatiq[redis,rabbitmq]==2.*", "hiredis"), ("dramatiq", "redis", "pika"), _dramatiq, 0.2,
         tuned=lambda shape: {"dramatiq_queue_prefetch": {"unbatched": "1", "naps": "200"}.get(shape, "1000")},
+        stores=("redis", "rabbitmq"),
     ),
     Engine(
         "huey", "huey_app", ("huey==3.*", "redis", "hiredis"), ("huey", "redis"), _huey, 0.2,

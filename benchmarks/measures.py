@@ -67,12 +67,14 @@ def drain(
     shape: Shape = "drain",
     task: str = "noop",
     one_by_one: int = 0,
+    quorum: bool = False,
 ) -> Figures:
     """Fill the queue, then start the worker; the rate between the tenth part of the calls and the last."""
-    filling = engine.variables(shape, store.direct, folder, results=results)
+    filling = engine.variables(shape, store.direct, folder, results=results, quorum=quorum)
     sent = engine.produce(filling, "fill", task, one_by_one, count - one_by_one)
     tally = Tally(folder)
-    with engine.worker(shape, engine.variables(shape, store.url, folder, results=results), folder) as worker:
+    variables = engine.variables(shape, store.url, folder, results=results, quorum=quorum)
+    with engine.worker(shape, variables, folder) as worker:
         started, early = tally.wait_for(math.ceil(count / 10), worker)
         pids = tree(worker.pid)
         used, served = cpu_seconds(*pids), _server_seconds(store)
@@ -146,20 +148,25 @@ class Measure:
         return self.kind.partition("-")[0] in engine.stores and engine.can(self.shape)
 
 
+FLEET = ("sedano", "celery", "celery tuned")
+
+
 def measures(scale: float) -> list[Measure]:
     def n(engine: Engine, count: int, least: int) -> int:
         return max(least, int(count * scale * engine.share))
 
     def drains(
-        name: str, kind: str, count: int, *, results: bool, shape: Shape = "drain", ones: int = 0, often: bool = False
-    ) -> Measure:
+        name: str, kind: str, count: int, *, results: bool, shape: Shape = "drain", ones: int = 0, often: bool = False,
+        only: tuple[str, ...] = (),
+    ) -> Measure:  # fmt: skip
         def run(engine: Engine, store: Store, folder: Path) -> Figures:
             total = n(engine, count, 600)
             return drain(
-                engine, store, folder, total, results=results, shape=shape, one_by_one=min(int(ones * scale) or 1, total // 2)
-            )
+                engine, store, folder, total, results=results, shape=shape,
+                one_by_one=min(int(ones * scale) or 1, total // 2), quorum=kind.endswith("-quorum"),
+            )  # fmt: skip
 
-        return Measure(name, kind, shape, run, often=often)
+        return Measure(name, kind, shape, run, only=only, often=often)
 
     def sleepers(kind: str) -> Measure:
         count = max(200, int(1000 * scale))
@@ -185,4 +192,9 @@ def measures(scale: float) -> list[Measure]:
         drains("drain, no results", "sqlite", 60_000, results=False, ones=5_000),
         sleepers("sqlite"),
         waiting("sqlite"),
+        drains("drain, no results", "rabbitmq", 60_000, results=False, ones=2_000, often=True),
+        drains("drain, results (rpc)", "rabbitmq", 60_000, results=True, ones=2_000, only=FLEET),
+        drains("drain, no results", "rabbitmq-quorum", 60_000, results=False, ones=2_000, often=True, only=FLEET),
+        sleepers("rabbitmq"),
+        Measure("waited for", "rabbitmq", "waited", waiting("rabbitmq").run, only=FLEET),
     ]

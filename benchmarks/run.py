@@ -16,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import amqpclients
 import budget
 import growth
 import lifetimes
@@ -68,6 +69,8 @@ def main(words: list[str]) -> int:
         return sleepers.main(words[1:])
     if words[:1] == ["workflows"]:
         return workflows.main(words[1:], lambda name, figures: keep(name, {"about": about(), "measures": figures}))
+    if words[:1] == ["amqp"]:
+        return amqpclients.main(words[1:], lambda name, figures: keep(name, {"about": about(), "figures": figures}))
     if words[:1] == ["budget"]:
         return budget.main(words[1:])
     if words[:1] == ["table"]:

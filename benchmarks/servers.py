@@ -43,10 +43,15 @@ class Store:
 
 @contextlib.contextmanager
 def store(kind: str, folder: Path) -> Iterator[Store]:
-    """A fresh store: redis, redis-aof (append-only file, fsync every second), redis-1ms (through the proxy), sqlite."""
+    """A fresh store: redis, redis-aof (append-only file, fsync every second), redis-1ms (through the proxy), sqlite, rabbitmq,
+    rabbitmq-quorum (what the tasks' queue is, is the app's business)."""
     if kind == "sqlite":
         url = f"sqlite:///{folder}/bench-{time.monotonic_ns()}.db"
         yield Store(url, url)
+        return
+    if kind.startswith("rabbitmq"):
+        with rabbit_server() as rabbit:
+            yield rabbit
         return
     with redis_server(append_only=kind == "redis-aof") as direct:
         if kind != "redis-1ms":
@@ -71,6 +76,16 @@ def redis_server(*, append_only: bool = False) -> Iterator[Store]:
         finally:
             server.terminate()
             server.wait()
+
+
+@contextlib.contextmanager
+def rabbit_server() -> Iterator[Store]:
+    """A RabbitMQ node of our own, as the tests have it."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from tests.rabbit import RabbitServer  # noqa: PLC0415 - needs pytest, which other stores do not
+
+    with RabbitServer() as server:
+        yield Store(server.url, server.url, server.pid)
 
 
 @contextlib.contextmanager

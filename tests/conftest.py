@@ -9,6 +9,9 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.rabbit import breakable_rabbit, own_rabbit, rabbit_server, rabbit_url
+
+__all__ = ["breakable_rabbit", "own_rabbit", "rabbit_server", "rabbit_url"]
 
 MOST_LINES = 120
 

@@ -19,7 +19,11 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
 
 # What the tests start for themselves, and the Debian package that brings it.
-PROGRAMS = {"redis": ("redis-server", "redis-server"), "strace": ("strace", "strace")}
+PROGRAMS = {
+    "redis": ("redis-server", "redis-server"),
+    "rabbitmq": ("rabbitmq-server", "rabbitmq-server"),
+    "strace": ("strace", "strace"),
+}
 
 # The extras whose code is tested and type-checked here.
 EXTRAS = ("redis", "msgpack", "yaml", "auth", "pydantic", "brotli", "zstd", "solar")
@@ -132,7 +136,7 @@ def demo(arguments: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Run the tests; `--all`: the long ones, faults, a soak too; `--without redis|celery|frameworks`; the rest is pytest's."""
+    """Run the tests; `--all`: long ones, faults, a soak; `--without redis|rabbitmq|celery|frameworks`; the rest: pytest's."""
     parser = argparse.ArgumentParser(prog="./dev test", add_help=False)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--without", action="append", default=[])

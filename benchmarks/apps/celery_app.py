@@ -8,6 +8,7 @@ import tally
 ENGINE = os.environ["BENCH_ENGINE"]
 
 if ENGINE == "sedano":
+    import sedano.as_celery  # noqa: F401 - `kombu` means ours where it is not installed
     from sedano import Celery
 else:
     from celery import Celery
@@ -18,6 +19,10 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue="bench",
 )
+if os.environ.get("BENCH_QUORUM"):
+    from kombu import Queue
+
+    app.conf.task_queues = [Queue("bench", queue_arguments={"x-queue-type": "quorum"})]
 if os.environ.get("BENCH_PREFETCH"):
     app.conf.worker_prefetch_multiplier = int(os.environ["BENCH_PREFETCH"])
 if os.environ.get("BENCH_UNBATCHED"):

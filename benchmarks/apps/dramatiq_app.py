@@ -17,7 +17,12 @@ results = os.environ.get("BENCH_RESULTS") == "1"
 middleware = [TimeLimit(), ShutdownNotifications(), Retries(max_retries=0)]
 if results:
     middleware.append(Results(backend=RedisBackend(url=url), store_results=True))
-broker = RedisBroker(url=url, middleware=middleware)
+if url.startswith("amqp"):
+    from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+    broker = RabbitmqBroker(url=url, middleware=middleware)
+else:
+    broker = RedisBroker(url=url, middleware=middleware)
 dramatiq.set_broker(broker)
 
 

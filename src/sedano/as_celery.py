@@ -126,6 +126,7 @@ CELERY: dict[str, str] = {
 
 KOMBU: dict[str, str] = {
     "kombu": "sedano.compat.kombu",
+    "kombu.common": "sedano.compat.kombu_common",
     "kombu.compression": "sedano.compat.kombu_compression",
     "kombu.entity": "sedano.protocol.queues",
     "kombu.exceptions": "sedano.compat.kombu_exceptions",

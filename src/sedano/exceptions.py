@@ -15,6 +15,7 @@ Exception
  │   ├─ EncodeError                      a value that no serializer takes
  │   ├─ OperationalError                 broker or results unavailable: try again
  │   │   ├─ BrokerUnavailable, ResultsUnavailable
+ │   │   ├─ MailboxInUse                 another node of this name listens: nobody else can
  │   │   ├─ NotAllSent                   of many calls some were not sent; it says which
  │   ├─ StoreFull                        the store took nothing because it is full
  │   ├─ MessageTooLarge                  the store refuses a message of this size
@@ -244,6 +245,10 @@ class BrokerUnavailable(OperationalError):
 
 class ResultsUnavailable(OperationalError):
     """The result store cannot be reached."""
+
+
+class MailboxInUse(OperationalError):
+    """Another node listens under this name, and the broker lets only one do so."""
 
 
 class NotAllSent(OperationalError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import select
 from typing import Protocol
 
-POLLIN = 1  # select.POLLIN, which goes with select.poll
+POLLIN, POLLOUT = 1, 4  # as in select, where they go with select.poll
 
 
 class Poll(Protocol):
@@ -23,13 +23,18 @@ class _SelectPoll:
 
     def __init__(self) -> None:
         self._fds: list[int] = []
+        self._writers: list[int] = []
 
-    def register(self, fd: int, _eventmask: int = POLLIN, /) -> None:
-        self._fds.append(fd)
+    def register(self, fd: int, eventmask: int = POLLIN, /) -> None:
+        if eventmask & POLLIN:
+            self._fds.append(fd)
+        if eventmask & POLLOUT:
+            self._writers.append(fd)
 
     def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
         seconds = None if timeout is None or timeout < 0 else timeout / 1000
-        return [(fd, POLLIN) for fd in select.select(self._fds, [], [], seconds)[0]]
+        readable, writable, _ = select.select(self._fds, self._writers, [], seconds)
+        return [(fd, POLLIN * (fd in readable) | POLLOUT * (fd in writable)) for fd in dict.fromkeys((*readable, *writable))]
 
 
 def new_poll() -> Poll:

@@ -60,12 +60,21 @@ class Arena:
             "FAULT_LEDGER": str(self.ledger.path),
             "FAULT_LEASE": str(self.lease_s),
             "FAULT_DELIVERIES": str(self.deliveries),
+            # RabbitMQ keeps messages and nothing else.
+            "FAULT_AGREED": f"sqlite:///{self.folder}/agreed.db" if self.broker.startswith("amqp") else "",
         }
 
     def node(
-        self, name: str, crash: CrashAt | None = None, *, concurrency: int = 1, options: Sequence[str] = (), **more: str
+        self,
+        name: str,
+        crash: CrashAt | None = None,
+        *,
+        concurrency: int = 1,
+        options: Sequence[str] = (),
+        command: Sequence[str] | None = None,
+        **more: str,
     ) -> Node:
-        """Start a worker node; its end is the arena's care."""
+        """Start a worker node; its end is the arena's care. `command`: what is run instead of `sedano`."""
         environment = {**self.environment, **(crash.environment() if crash is not None else {}), **more}
         node = Node(
             "faulty",
@@ -74,6 +83,7 @@ class Arena:
             concurrency=concurrency,
             loglevel="INFO",
             options=options,
+            command=command,
             environment=environment,
         )
         self.nodes.append(node)

@@ -61,7 +61,7 @@ def check(done: subprocess.CompletedProcess[str], code: int, *reasons: str) -> N
 
 WRONG_URLS = {
     "scheme": ("foo://host/0", "no driver for foo://. Supported: .*redis://"),
-    "scheme of a later version": ("amqp://guest@localhost//", "not built yet"),
+    "scheme of a later version": ("postgresql://guest@localhost/", "not built yet"),
     "no scheme": ("localhost", "is no URL: it has no '://'"),
     "port is text": ("redis://localhost:port/0", "the host or port is wrong"),
     "port out of range": ("redis://localhost:99999/0", "the host or port is wrong.*0-65535"),

@@ -37,6 +37,8 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
     if kind.startswith("sqlite"):
         broker = f"sqlite:///{tmp_path}/broker.db"
         return broker, f"sqlite:///{tmp_path}/results.db" if kind == "sqlite-apart" else broker
+    if kind == "rabbitmq":
+        return request.getfixturevalue("rabbit_url"), f"sqlite:///{tmp_path}/results.db"
     server: RedisServer = request.getfixturevalue("redis_server")
     server.command("FLUSHALL")
     if kind == "redis-apart":
@@ -52,8 +54,9 @@ def second_redis_server() -> Iterator[RedisServer]:
         yield server
 
 
-BOTH = pytest.mark.parametrize("stores", ["sqlite", "redis"], indirect=True)
-APART = pytest.mark.parametrize("stores", ["sqlite-apart", "redis-apart"], indirect=True)
+RABBITMQ = pytest.param("rabbitmq", marks=[pytest.mark.rabbitmq, pytest.mark.long])
+EACH = pytest.mark.parametrize("stores", ["sqlite", "redis", RABBITMQ], indirect=True)
+APART = pytest.mark.parametrize("stores", ["sqlite-apart", "redis-apart", RABBITMQ], indirect=True)
 ACKS = pytest.mark.parametrize("acks", ["early", "late"])
 EACH_ROUND = pytest.mark.parametrize("round_", range(ROUNDS))
 
@@ -70,7 +73,7 @@ def victims(run: Arena, points: list[str], round_: int, folder: Path) -> list[Cr
 
 @EACH_ROUND
 @ACKS
-@BOTH
+@EACH
 @pytest.mark.parametrize("group", [name for name in GROUPS if name != "reaper"])
 def test_given_kill_9_at_a_point_then_every_call_has_its_outcome(stores, acks, group, round_, tmp_path):
     with arena(tmp_path, *stores, acks, deliveries=2) as run:
@@ -101,9 +104,11 @@ def test_given_results_in_another_store_and_kill_9_between_the_two_then_the_resu
 
 @EACH_ROUND
 @ACKS
-@BOTH
+@EACH
 @pytest.mark.parametrize("point", GROUPS["reaper"])
 def test_given_kill_9_of_the_reaper_then_the_next_one_finishes_its_work(stores, acks, point, round_, tmp_path):
+    if acks == "late" and stores[0].startswith("amqp"):
+        pytest.skip("what was not acknowledged the server gives to others: there is nothing to take over")
     gate = tmp_path / "gate"
     with arena(tmp_path, *stores, acks, deliveries=3) as run:
         first = run.node("first", concurrency=2).wait_ready()
@@ -136,7 +141,7 @@ def wait_for_starts(run: Arena, task_ids: list[str]) -> None:
 
 @EACH_ROUND
 @ACKS
-@BOTH
+@EACH
 def test_given_kill_9_of_a_whole_node_in_mid_run_then_another_does_its_work(stores, acks, round_, tmp_path):
     gate = tmp_path / "gate"
     with arena(tmp_path, *stores, acks, deliveries=3) as run:
@@ -153,7 +158,7 @@ def test_given_kill_9_of_a_whole_node_in_mid_run_then_another_does_its_work(stor
         assert (running in verdict.recorded) is (acks == "early")
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("point", ["sender.publish.before", "sender.publish.after"])
 def test_given_kill_9_of_the_sender_then_what_it_was_told_is_accepted_is_done(stores, point, tmp_path):
     with arena(tmp_path, *stores, "early") as run:

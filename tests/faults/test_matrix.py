@@ -20,10 +20,11 @@ from tests.faults.matrix.__main__ import Cell, run
 from tests.faults.matrix.catalog import FAULTS
 from tests.faults.matrix.load import Load, Progress
 from tests.faults.matrix.shapes import ACKS, POOLS, QUICK, STORES, Fault
-from tests.faults.matrix.stage import Place, Stage
+from tests.faults.matrix.stage import RABBIT, Place, Stage
 from tests.faults.matrix.verdict import Found, verdict_of
 from tests.servers import is_left_out
 
+RABBITMQ = pytest.mark.rabbitmq
 FAULT = FAULTS["kill-slot"]
 MakeStage = Callable[[str], Stage]
 
@@ -120,7 +121,7 @@ def test_the_page_says_what_was_counted_and_that_nothing_was_wrong() -> None:
         for store in STORES
         for pool in POOLS
         for acks in ACKS
-        if fault.fits(store, POOLS[pool])
+        if fault.fits(store, POOLS[pool], acks)
     }
     assert known.keys() <= wanted, "figures of a cell that is no more"
     when = json.loads(table.FIGURES.read_text())["when"]
@@ -135,12 +136,19 @@ def test_the_page_says_what_was_counted_and_that_nothing_was_wrong() -> None:
         Cell("sqlite", "solo", "late", "kill-node"),
         Cell("redis", "processes", "early", "sleep"),
         Cell("redis", "solo", "early", "client-kill"),
+        pytest.param(Cell("rabbitmq", "processes", "early", "kill-node"), marks=RABBITMQ),
+        pytest.param(Cell("rabbitmq", "processes", "late", "kill-slot"), marks=RABBITMQ),
+        pytest.param(Cell("rabbitmq", "processes", "early", "close-connection"), marks=RABBITMQ),
     ],
     ids=lambda cell: cell.key.replace(" ", "-"),
 )
-def test_given_a_cell_of_the_matrix_then_it_is_good(cell: Cell, tmp_path: Path) -> None:
+def test_given_a_cell_of_the_matrix_then_it_is_good(
+    cell: Cell, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if is_left_out(cell.store):
         pytest.skip(f"SEDANO_WITHOUT names {cell.store}")
+    if cell.store == "rabbitmq":
+        monkeypatch.setenv(RABBIT, str(request.getfixturevalue("rabbit_server").folder))
     seen = run(cell, quick=True, seed=1, keep=tmp_path)
     logs = "\n".join(path.read_text() for path in tmp_path.iterdir())
     assert table.state_of(seen, FAULTS[cell.fault]) == table.GOOD, f"{seen}\n{logs}"

@@ -15,20 +15,26 @@ from sedano import states
 PATIENCE_S = 90.0
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)
+
+
+@pytest.fixture(params=["sqlite", "redis", RABBITMQ])
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """(broker, results)."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
+        return (f"sqlite:///{tmp_path}/store.db",) * 2
+    if request.param == "rabbitmq":
+        return request.getfixturevalue("rabbit_url"), f"sqlite:///{tmp_path}/results.db"
     server: RedisServer = request.getfixturevalue("redis_server")
     server.command("FLUSHALL")
-    return server.url
+    return server.url, server.url
 
 
 @pytest.mark.parametrize(("acks", "cap"), [("late", 3), ("early", 1)])
 def test_given_calls_that_kill_their_process_then_each_dies_after_the_cap_and_its_neighbours_are_done(
-    store: str, acks: str, cap: int, tmp_path: Path
+    stores: tuple[str, str], acks: str, cap: int, tmp_path: Path
 ) -> None:
-    with arena(tmp_path, store, store, acks, deliveries=3) as run:
+    with arena(tmp_path, *stores, acks, deliveries=3) as run:
         node = run.node("worker", concurrency=2).wait_ready(PATIENCE_S)
         poison, good = [], []
         for number in range(120):
@@ -41,18 +47,24 @@ def test_given_calls_that_kill_their_process_then_each_dies_after_the_cap_and_it
             (states.FAILURE, "WorkerLostError")
         ] * 3, run.logs()
         starts = run.ledger.starts()
-        assert [starts[f"{task_id}:0"] for task_id in poison] == [cap] * 3
+        counts = [starts[f"{task_id}:0"] for task_id in poison]
+        if stores[0].startswith("amqp"):  # what was given back before it was begun is counted there, too
+            assert 1 <= min(counts) <= max(counts) <= cap
+        else:
+            assert counts == [cap] * 3
         assert {starts[f"{task_id}:0"] for task_id in good} == {1}, "no neighbour was taken along"
         with contextlib.closing(run.app.stores.open_broker()) as broker:
             deadline = time.monotonic() + PATIENCE_S
-            while len(letters := broker.dead_letters(limit=50)) < 3 and time.monotonic() < deadline:
+            while len(letters := broker.dead_letters("celery", limit=50)) < 3 and time.monotonic() < deadline:
                 time.sleep(0.01)  # another process writes them
         assert sorted(letter.note.task_id for letter in letters) == sorted(poison)
         assert node.process.poll() is None
 
 
-def test_given_nothing_but_poison_and_one_slot_then_what_comes_behind_it_is_done(store: str, tmp_path: Path) -> None:
-    with arena(tmp_path, store, store, "late", deliveries=2) as run:
+def test_given_nothing_but_poison_and_one_slot_then_what_comes_behind_it_is_done(
+    stores: tuple[str, str], tmp_path: Path
+) -> None:
+    with arena(tmp_path, *stores, "late", deliveries=2) as run:
         run.node("worker", concurrency=1).wait_ready(PATIENCE_S)
         poison = [run.send("die") for _ in range(5)]
         behind = [run.send("work") for _ in range(20)]

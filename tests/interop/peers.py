@@ -145,24 +145,37 @@ class Peer:
 
 @dataclass
 class Place:
-    """One database of a Redis and one folder: where engines meet. Closing it ends what was started in it."""
+    """One database of a Redis and one folder: where engines meet. Closing it ends what was started in it.
+
+    `broker` is the URL of another broker than this Redis, `results` that of another result store.
+    """
 
     server: RedisServer
     db: int
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    broker: str = ""
+    results: str = ""
 
     def __post_init__(self) -> None:
         self._open = ExitStack()
         self.redis: Any = self._open.enter_context(redis.Redis(unix_socket_path=str(self.server.socket), db=self.db))
         self.ledger = Ledger(self.folder / "ledger")
 
+    @property
+    def url(self) -> str:
+        """The broker's."""
+        return self.broker or self.server.url_of(self.db)
+
     def environment(self, **more: str) -> dict[str, str]:
         """What `project/calc.py` reads."""
         return {
-            "INTEROP_URL": self.server.url_of(self.db),
+            "INTEROP_URL": self.url,
+            "INTEROP_RESULTS": self.results or self.server.url_of(self.db),
             "INTEROP_FOLDER": str(self.folder),
+            # RabbitMQ keeps messages only: what Sedano tells its nodes lies here, and not beside the project.
+            **({"INTEROP_ORDERS": f"sqlite:///{self.folder}/orders.db"} if self.broker else {}),
             "C_FORCE_ROOT": "1",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -198,6 +211,8 @@ class Place:
         )
         self.nodes.append(node)
         self._open.callback(close_node, node)
+        if self.broker and not of.is_sedano:
+            self._open.callback(_kill, node)  # Celery needs six seconds to end in peace on RabbitMQ
         return node.start()
 
     def ready(self, of: Engine, name: str, *options: str, **more: Any) -> Node:
@@ -205,8 +220,10 @@ class Place:
 
     def until_heard(self, *names: str) -> None:
         """Wait until these nodes answer. A Celery worker on Redis says "ready" before it listens to commands and to requests of
-        event receivers: what is broadcast in between is lost."""
-        with closing(Celery("asker", broker=self.server.url_of(self.db), set_as_current=False)) as app:
+        event receivers: what is broadcast in between is lost. On RabbitMQ a node's queue is there by then, and keeps it."""
+        if self.broker.startswith("amqp"):
+            return
+        with closing(Celery("asker", broker=self.url, set_as_current=False)) as app:
             self.until(lambda: len(app.control.ping(destination=names, timeout=1.0, limit=len(names))) == len(names), START_S)
 
     def run(self, of: Engine, *words: str, app: str = "calc") -> subprocess.CompletedProcess[str]:
@@ -251,6 +268,11 @@ def close_node(node: Node) -> None:
     node.__exit__(None, None, None)
     if node.process.stdout is not None:
         node.process.stdout.close()
+
+
+def _kill(node: Node) -> None:
+    if node.process.poll() is None:
+        node.kill()
 
 
 def see_off(node: Node) -> None:

@@ -29,15 +29,15 @@ OURS, SPARE, THEIRS = "s1@here", "s2@here", "c1@here"
 class Flower:
     """A Flower that runs; what it answers over HTTP."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *options: str, app: str = "lives") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
         python = environments.python_of(environments.flower_of_celery())
         self._log = (place.folder / "flower.log").open("wb")
         self._process = subprocess.Popen(
-            [python, "-m", "celery", "-A", "lives", "flower", f"--port={self._port}", "--address=127.0.0.1",
-             "--inspect_timeout=2000"],
+            [python, "-m", "celery", "-A", app, "flower", f"--port={self._port}", "--address=127.0.0.1",
+             "--inspect_timeout=2000", *options],
             cwd=PROJECT,
             env=environments.clean_environment(place.environment(FLOWER_UNAUTHENTICATED_API="true")),
             stdout=self._log,

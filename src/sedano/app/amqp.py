@@ -7,25 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from sedano.app.drafts import Address, Stencils
 from sedano.app.finding import symbol_by_name
 from sedano.contracts.queues import QueueSpec
 from sedano.exceptions import QueueNotFound
-from sedano.protocol.queues import Exchange, Queue
+from sedano.protocol.queues import LIMITS, Exchange, Queue, is_broadcast, with_limits
+from sedano.rules.delays import DELAY_ENTRY, detour
 from sedano.rules.routing import QueueDefaults, QueueTable, Router, destination, look_at_names_only, prepare
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 _DELIVERY_MODES = {"transient": 1, "persistent": 2}
-# Arguments of a queue that Kombu writes from its attributes: attribute, argument, factor from seconds.
-_ARGUMENTS = (
-    ("expires", "x-expires", 1000),
-    ("message_ttl", "x-message-ttl", 1000),
-    ("max_length", "x-max-length", 1),
-    ("max_length_bytes", "x-max-length-bytes", 1),
-    ("max_priority", "x-max-priority", 1),
-)
 
 
 class QueueBook(QueueTable):
@@ -50,11 +45,12 @@ class QueueBook(QueueTable):
     def select(self, include: str | Iterable[str] | None) -> None:
         """Consume from these queues only. Raises QueueNotFound for one that is not listed, where none are made up."""
         if include:
-            self._selected = {name: self.find(name) for name in _names(include)}
+            found = [self.find(name) for name in _names(include)]
+            self._selected = {queue.name: queue for queue in found}
 
     def deselect(self, exclude: str | Iterable[str] | None) -> None:
         """Do not consume from these queues."""
-        excluded = set(_names(exclude or ()))
+        excluded = {self.aliases[name].name if name in self.aliases else name for name in _names(exclude or ())}
         if excluded:
             self._selected = {name: queue for name, queue in self.consume_from.items() if name not in excluded}
 
@@ -179,6 +175,22 @@ class AMQP:
             found = self._known[key] = self._resolve(options, name, args, kwargs, task)
         return options, found
 
+    def delayed(self, where: Address, eta_s: float, countdown: Any = None) -> Address:
+        """Where a call goes that is to start at `eta_s` (Unix seconds), or so many seconds from now if `countdown` says so: to
+        RabbitMQ's delay queues if one of the app's queues is a quorum queue and the exchange is not direct, as with Celery
+        5.7; else to `where`. They hold it for whole seconds: for the rest of one the worker waits."""
+        if where.exchange_type == "direct" or not self.app.stores.delays_natively or not self._has_quorum_queues():
+            return where
+        is_number = isinstance(countdown, int | float) and countdown
+        left_s = countdown if is_number else eta_s - self.app.now().timestamp()
+        key = detour(left_s, where.routing_key)
+        if key is None:
+            return where
+        return msgspec.structs.replace(where, exchange=DELAY_ENTRY, exchange_type="topic", routing_key=key)
+
+    def _has_quorum_queues(self) -> bool:
+        return any((queue.queue_arguments or {}).get("x-queue-type") == "quorum" for queue in self.queues.values())
+
     def _has(self, queue: Any) -> bool:
         return self.queues.get(queue.name) is queue
 
@@ -188,14 +200,16 @@ class AMQP:
             routed.pop("queue", None)  # both together are an address; an exchange alone means the default queue, as in Celery
         where = destination(routed, self.queues, default_delivery_mode=self.app.conf.typed("task_default_delivery_mode"))
         bound = tuple(self._bound_to(where.exchange)) if where.exchange else ()
-        declare = bound or where.declare
+        declare = [spec for queue in bound or where.declare for spec in specs_of(queue) if not is_broadcast(queue)]
+        if where.queue is not None and is_broadcast(where.queue):
+            declare += map(_exchange_alone, specs_of(where.queue))
         return Address(
             exchange=where.exchange,
             exchange_type=where.exchange_type,
             routing_key=where.routing_key,
             queue=where.queue.name if where.queue is not None else None,
             delivery_mode=int(_DELIVERY_MODES.get(str(where.delivery_mode), where.delivery_mode)),
-            declare=tuple(spec for queue in declare for spec in specs_of(queue)),
+            declare=tuple(declare),
         )
 
     def _bound_to(self, exchange: str) -> Iterator[Queue]:
@@ -207,13 +221,10 @@ class AMQP:
 
 def specs_of(queue: Any) -> Iterator[QueueSpec]:
     """A `Queue` as what a broker declares: one spec per binding."""
-    arguments = dict(queue.queue_arguments or {})
-    for attribute, argument, factor in _ARGUMENTS:
-        value = getattr(queue, attribute, None)
-        if value is not None:
-            arguments[argument] = int(value * factor)
+    arguments = with_limits(queue.queue_arguments, {name: getattr(queue, name, None) for name in LIMITS})
     for bound in list(getattr(queue, "bindings", None) or ()) or [queue]:
         exchange = bound.exchange
+        bound_by = bound.binding_arguments if bound is queue else bound.arguments
         yield QueueSpec(
             name=queue.name,
             exchange=getattr(exchange, "name", None) or "",
@@ -222,7 +233,22 @@ def specs_of(queue: Any) -> Iterator[QueueSpec]:
             durable=bool(queue.durable),
             auto_delete=bool(queue.auto_delete),
             arguments=arguments,
+            exclusive=bool(queue.exclusive),
+            no_declare=bool(queue.no_declare),
+            no_ack=bool(queue.no_ack),
+            exchange_durable=bool(getattr(exchange, "durable", True)),
+            exchange_auto_delete=bool(getattr(exchange, "auto_delete", False)),
+            exchange_passive=bool(getattr(exchange, "passive", False)),
+            exchange_no_declare=bool(getattr(exchange, "no_declare", False)),
+            exchange_arguments=dict(getattr(exchange, "arguments", None) or {}),
+            binding_arguments=dict(bound_by or {}),
+            consumer_arguments=dict(queue.consumer_arguments or {}),
         )
+
+
+def _exchange_alone(spec: QueueSpec) -> QueueSpec:
+    """What a producer declares of a queue that is its consumer's own."""
+    return msgspec.structs.replace(spec, name="", routing_key="", arguments={}, binding_arguments={}, consumer_arguments={})
 
 
 def _names(given: str | Iterable[str]) -> list[str]:

@@ -2,6 +2,9 @@
 
 With no broker configured, the embedded store is used: see `home.py` for where it lies. Results are kept in the embedded
 store only beside an embedded broker; with any other broker they are off unless `result_backend` is set, as in Celery.
+
+A broker that keeps nothing but messages (RabbitMQ) leaves revokes, pauses, locks, rate limits of the whole cluster and
+schedules to the store of `schedule_store`; where that is unset, to the embedded store, which is this host's alone.
 """
 
 from __future__ import annotations
@@ -10,70 +13,36 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
 from sedano.app import urls
 from sedano.app.home import DATABASE, make_folder, store_folder
-from sedano.contracts import Broker, Bus, Coordination, OpenOptions, Results, Schedules
-from sedano.exceptions import ImproperlyConfigured, OperationalError, UnknownStore
+from sedano.app.schemes import (
+    CELERYS,
+    DRIVERS,
+    EXTRAS,
+    MESSAGES_ONLY,
+    OF_ONE_HOST,
+    RABBITMQ,
+    RPC,
+    check_holds_calls,
+    check_holds_results,
+    check_several,
+    check_url,
+    scheme_of,
+)
+from sedano.contracts import AmqpOptions, Broker, Bus, Coordination, Delivery, OpenOptions, Results, Schedules, Source
+from sedano.exceptions import ImproperlyConfigured, OperationalError
 from sedano.log import get_logger, redact_url
-from sedano.nearest import hint
-from sedano.rules.failover import Rotation, Strategy
+from sedano.rules.failover import Strategy
 
 logger = get_logger(__name__)
-
-REDIS = "sedano.drivers.redis"
-MEMORY = "sedano.drivers.memory"
-# URL scheme -> driver package. A driver is imported when a URL of its scheme is opened.
-DRIVERS: Mapping[str, str] = {
-    "memory": MEMORY,
-    "cache+memory": MEMORY,
-    "sqlite": "sedano.drivers.sqlite",
-    "redis": REDIS,
-    "rediss": REDIS,
-    "redis+socket": REDIS,
-    "unix": REDIS,
-    "socket": REDIS,
-    "valkey": REDIS,
-    "valkeys": REDIS,
-    "sentinel": REDIS,
-}
-# What a driver needs besides Sedano itself: module that is missing -> extra that brings it.
-EXTRAS: Mapping[str, str] = {"redis": "redis", "hiredis": "redis"}
-# Schemes that Celery knows and we do not speak yet: the driver that will.
-COMING: Mapping[str, str] = {
-    "amqp": "rabbitmq",
-    "amqps": "rabbitmq",
-    "pyamqp": "rabbitmq",
-    "librabbitmq": "rabbitmq",
-    "rpc": "rabbitmq",
-    "postgres": "postgres",
-    "postgresql": "postgres",
-    "sqs": "kombu",
-    "kafka": "kombu",
-    "confluentkafka": "kombu",
-    "filesystem": "kombu",
-    "zookeeper": "kombu",
-    "mongodb": "kombu",
-    "gcpubsub": "kombu",
-    "sqlalchemy": "kombu",
-    "sqla": "kombu",
-    "slmq": "kombu",
-    "qpid": "kombu",
-    "consul": "kombu",
-    "etcd": "kombu",
-    "azurestoragequeues": "kombu",
-    "azureservicebus": "kombu",
-    "pyro": "kombu",
-    "pgmq": "kombu",
-}
-
 
 # A child that is forked while another thread imports finds the module locked for ever: a fork waits for the end of an import.
 _importing = threading.RLock()
@@ -88,7 +57,8 @@ class Stores(msgspec.Struct, frozen=True):
     `broker_urls` and `write_urls` are all servers, where there are several, and `broker_url` is the one that is in use, or the
     first; `is_settled`: it is in use. `results_url` None: results are off. `embedded` is the folder of the embedded store when
     no broker is configured, else None; it is created when a driver is first opened. `schedules_url` None: the broker keeps the
-    schedule.
+    schedule, and what nodes agree on; `beside` is the folder of an embedded store that does so for a broker which cannot,
+    else None.
     """
 
     broker_url: str
@@ -102,6 +72,7 @@ class Stores(msgspec.Struct, frozen=True):
     strategy: Strategy | None = None
     is_settled: bool = False
     schedules_url: str | None = None
+    beside: Path | None = None
 
     def __repr__(self) -> str:
         urls = ", ".join(f"{name}={redact_url(url or 'off')}" for name, url in self._urls().items())
@@ -113,12 +84,42 @@ class Stores(msgspec.Struct, frozen=True):
     @property
     def speaks_celery(self) -> bool:
         """Whether Celery workers may consume from the same queues."""
-        return DRIVERS[scheme_of(self.broker_url)] == REDIS
+        return DRIVERS[scheme_of(self.broker_url)] in CELERYS
+
+    @property
+    def agrees_elsewhere(self) -> bool:
+        """Whether revokes, pauses, locks and rate limits stand in another store than the messages."""
+        return DRIVERS[scheme_of(self.broker_url)] in MESSAGES_ONLY
+
+    @property
+    def agrees_on_host(self) -> bool:
+        """Whether that store is this host's alone, so that other hosts have to be told."""
+        return (
+            self.agrees_elsewhere and self.schedules_url is not None and (DRIVERS[scheme_of(self.schedules_url)] in OF_ONE_HOST)
+        )
 
     @property
     def shared_results(self) -> bool:
         """Whether the consuming broker's settle writes results itself. Loads the driver."""
         return self.results_url is not None and _share(self.broker_url, self.results_url)
+
+    @property
+    def results_are_replies(self) -> bool:
+        """Whether results are sent to whoever made the call, and kept nowhere: rpc://."""
+        return self.results_url is not None and scheme_of(self.results_url) == RPC
+
+    @property
+    def delays_natively(self) -> bool:
+        """Whether Celery's producers leave delays to queues of the broker, for quorum queues: RabbitMQ."""
+        return DRIVERS[scheme_of(self.write_url)] == RABBITMQ
+
+    @property
+    def agreed(self) -> str:
+        """For people: where revokes, pauses, locks and schedules stand beside a broker that keeps none; "" with others."""
+        if not self.agrees_elsewhere or self.schedules_url is None:
+            return ""
+        where = redact_url(self.schedules_url) if self.beside is None else str(self.beside)
+        return where + (", of this host alone (set schedule_store to share it)" if self.agrees_on_host else "")
 
     def at(self, place: int) -> Stores:
         """The same with the server at `place` of `broker_urls` for its broker, and no other."""
@@ -154,11 +155,32 @@ class Stores(msgspec.Struct, frozen=True):
         )
         return broker
 
-    def open_results(self) -> Results:
-        """Only when `results_url` is not None: otherwise results are off."""
+    def open_node_broker(self) -> Broker:
+        """The one connection of a node whose broker says Source.SUPERVISOR: its slots read their deliveries themselves."""
+        records = self.results_url is not None and not self.results_are_replies
+        amqp = msgspec.structs.replace(self.options.amqp, records_begun=records)
+        options = msgspec.structs.replace(self.options, unread=True, amqp=amqp)
+        return msgspec.structs.replace(self, options=options).open_broker()
+
+    def fill(self) -> Callable[[Delivery], None] | None:
+        """What reads deliveries that the broker has not read (`contracts/opening.py`); None where it reads them itself."""
+        try:
+            driver = self._driver(self.broker_url, "fill")
+        except AttributeError:
+            return None
+        fill: Callable[[Delivery], None] = driver.fill
+        return fill
+
+    def open_results(self, reply_queue: str = "") -> Results:
+        """Only when `results_url` is not None: otherwise results are off. `reply_queue` is where this process hears those of
+        its calls, for results that are replies."""
         if self.results_url is None:
             raise ImproperlyConfigured("No result backend is configured: set result_backend.")
-        results: Results = self._driver(self.results_url, "open_results").open_results(self.results_url, self.results_options)
+        url = self.reachable().broker_url if self.results_are_replies else self.results_url
+        options = self.results_options
+        if reply_queue:
+            options = msgspec.structs.replace(options, amqp=msgspec.structs.replace(options.amqp, reply_queue=reply_queue))
+        results: Results = self._driver(url, "open_results").open_results(url, options)
         return results
 
     def open_results_if_on(self) -> Results | None:
@@ -166,7 +188,8 @@ class Stores(msgspec.Struct, frozen=True):
         return None if self.results_url is None else self.open_results()
 
     def open_coordination(self) -> Coordination:
-        url = self.reachable().broker_url
+        """Raises ImproperlyConfigured where the folder of the embedded store beside a broker cannot be made."""
+        url = self._schedules_url() if self.agrees_elsewhere else self.reachable().broker_url
         coordination: Coordination = self._driver(url, "open_coordination").open_coordination(url, self.options)
         return coordination
 
@@ -207,6 +230,12 @@ class Stores(msgspec.Struct, frozen=True):
             ) from None
         return url
 
+    def open_server(self) -> Any:
+        """A connection to a broker with exchanges (`drivers/rabbitmq/connection.py`), to declare them. Raises
+        OperationalError."""
+        url = self.reachable().write_url
+        return self._driver(url, "open_server").open_server(url, self.options)
+
     def open_bus(self) -> Bus:
         url = self.reachable().broker_url
         bus: Bus = self._driver(url, "open_bus").open_bus(url, self.options)
@@ -215,6 +244,8 @@ class Stores(msgspec.Struct, frozen=True):
     def _driver(self, url: str, door: str) -> ModuleType:
         if self.embedded is not None:
             make_folder(self.embedded)
+        if self.beside is not None and url == self.schedules_url:
+            _make_beside(self.beside, self.broker_url)
         return load_driver(url, door)
 
 
@@ -234,15 +265,33 @@ def stores_of(conf: Any, module_file: str | None) -> Stores:
     for several, setting in ((read, "broker_url"), (write, "broker_write_url")):
         for url in several:
             check_url(url, setting)
-        _check_several(several, setting, strategy)
+            check_holds_calls(url, setting)
+        check_several(several, setting, strategy)
     if results is not None:
         check_url(results, "result_backend")
+        check_holds_results(results, read)
     schedules = conf.typed("schedule_store")
+    beside: Path | None = None
     if schedules is not None:
         check_url(schedules, "schedule_store")
-    options, results_options = _options(conf, for_results=False), _options(conf, for_results=True)
+    elif any(DRIVERS[scheme_of(url)] in MESSAGES_ONLY for url in read):
+        beside = store_folder(module_file)
+        schedules = f"sqlite:///{quote(str(beside / DATABASE))}"
+    options = _options(conf, for_results=False)
+    replies = results is not None and scheme_of(results) == RPC
+    results_options = options if replies else _options(conf, for_results=True)
     return Stores(
-        read[0], write[0], results, embedded, options, results_options, read, write, strategy, schedules_url=schedules
+        read[0],
+        write[0],
+        results,
+        embedded,
+        options,
+        results_options,
+        read,
+        write,
+        strategy,
+        schedules_url=schedules,
+        beside=beside,
     )
 
 
@@ -278,54 +327,14 @@ def preload(conf: Any, module_file: str | None) -> None:
                     load_driver(url)
 
 
-def scheme_of(url: str) -> str:
-    return url.partition("://")[0].lower()
-
-
-def check_url(url: str, setting: str) -> None:
-    """Raise UnknownStore or ImproperlyConfigured, naming the part of `url` that is wrong."""
-    shown = redact_url(url)
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        raise ImproperlyConfigured(
-            f"{setting}={shown!r} is no URL: it has no '://'. Write for example redis://localhost:6379/0 or sqlite:///path.db."
-        )
-    scheme = scheme.lower()
-    if scheme not in DRIVERS:
-        raise UnknownStore(_unknown(scheme, setting, shown))
-    if scheme == "sentinel":
-        return  # several hosts, which only the driver can take apart
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as exc:
-        raise ImproperlyConfigured(f"{setting}={shown!r}: the host or port is wrong ({exc}).") from exc
-
-
-def _check_several(several: Sequence[str], setting: str, strategy: Strategy | None) -> None:
-    """Raise ImproperlyConfigured for several servers that cannot stand in for each other, or in no such order."""
-    if len(several) == 1:
-        return
-    rotation = Rotation(several, strategy)
-    if len(set(several)) < len(several):
-        raise ImproperlyConfigured(f"{setting} names a server twice: {_shown(several)}. Name each once.")
-    rotation.after(0)
-    if any(DRIVERS[scheme_of(url)] == MEMORY for url in several):
-        raise ImproperlyConfigured(
-            f"{setting} names several servers, and memory:// is one of them: {_shown(several)}. A store in this process's "
-            "memory cannot go away, nor can it stand in for one that other processes use. Use sqlite:// or redis:// URLs."
-        )
-
-
-def _shown(several: Sequence[str]) -> str:
-    return ", ".join(map(redact_url, several))
-
-
 def _first_that_answers(several: Sequence[str], open_broker: Callable[[int], Broker]) -> int:
     for place, url in enumerate(several):
         try:
             with contextlib.closing(open_broker(place)) as broker:
-                broker.leases()
+                if broker.capabilities.source is Source.SUPERVISOR:
+                    broker.reconnect()  # its leases are in this process: asking for them reaches no server
+                else:
+                    broker.leases()
         except OperationalError as exc:
             logger.warning("The broker %s cannot be reached: %s", redact_url(url), exc)
         else:
@@ -333,17 +342,6 @@ def _first_that_answers(several: Sequence[str], open_broker: Callable[[int], Bro
                 logger.warning("Using the broker %s", redact_url(url))
             return place
     return 0
-
-
-def _unknown(scheme: str, setting: str, shown: str) -> str:
-    known = ", ".join(f"{name}://" for name in sorted(DRIVERS))
-    if scheme.startswith("db+"):
-        return f"{setting}={shown!r}: SQLAlchemy result databases come later. Supported now: {known}"
-    if scheme in COMING:
-        later = f"{scheme}:// comes with the {COMING[scheme]} driver, which is not built yet"
-        return f"{setting}={shown!r}: {later}. Supported now: {known}"
-    meant = hint(scheme, DRIVERS, "{}://")
-    return f"{setting}={shown!r}: there is no driver for {scheme}://.{meant} Supported: {known}"
 
 
 def _options(conf: Any, *, for_results: bool) -> OpenOptions:
@@ -356,6 +354,9 @@ def _options(conf: Any, *, for_results: bool) -> OpenOptions:
         connect_timeout_s=4.0 if connect_s is None else connect_s,
         control_exchange=read("control_exchange"),
         event_exchange=read("event_exchange"),
+        heartbeat_s=read("broker_heartbeat"),
+        login_method=read("broker_login_method"),
+        amqp=_amqp_options(conf),
     )
     if not for_results:
         return options
@@ -368,6 +369,26 @@ def _options(conf: Any, *, for_results: bool) -> OpenOptions:
     )
 
 
+def _amqp_options(conf: Any) -> AmqpOptions:
+    read = conf.typed
+    return AmqpOptions(
+        event_queue_prefix=read("event_queue_prefix"),
+        event_queue_expires_s=read("event_queue_expires"),
+        event_queue_ttl_s=read("event_queue_ttl"),
+        event_queue_durable=bool(read("event_queue_durable")),
+        event_queue_exclusive=bool(read("event_queue_exclusive")),
+        control_queue_expires_s=read("control_queue_expires"),
+        control_queue_ttl_s=read("control_queue_ttl"),
+        control_queue_durable=bool(read("control_queue_durable")),
+        control_queue_exclusive=bool(read("control_queue_exclusive")),
+        result_persistent=bool(read("result_persistent")),
+        record_ttl_s=read("worker_lease_time"),
+        result_expires_s=read("result_expires") or None,
+        result_serializer=read("result_serializer"),
+        delayed_queue_type=read("broker_native_delayed_delivery_queue_type"),
+    )
+
+
 def _results_transport(conf: Any) -> dict[str, Any]:
     """Options of the result store. Connections are kept alive unless somebody says otherwise, which Celery's default is not."""
     keepalive = {"socket_keepalive": conf.typed("redis_socket_keepalive")}
@@ -377,7 +398,19 @@ def _results_transport(conf: Any) -> dict[str, Any]:
     }
 
 
+def _make_beside(folder: Path, broker_url: str) -> None:
+    try:
+        make_folder(folder)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"{redact_url(broker_url)} keeps no revokes, pauses, locks and schedules, and the folder for the embedded store"
+            f" that would, {folder}, cannot be made ({exc}): set schedule_store to the URL of a store (redis:// or sqlite://)"
+        ) from exc
+
+
 def _share(broker_url: str, results_url: str) -> bool:
     if DRIVERS[scheme_of(broker_url)] != DRIVERS[scheme_of(results_url)]:
         return False
+    if scheme_of(results_url) == RPC:
+        return True
     return bool(load_driver(broker_url, "shares_store").shares_store(broker_url, results_url))

@@ -1,5 +1,5 @@
 """What `app.connection()` gives: a handle for APIs of Celery that take a Kombu connection. It names a broker; whoever needs one
-opens a connection of its own. It does not publish and consume as Kombu's does."""
+opens a connection of its own. Exchanges and queues can be declared on it; it does not publish and consume as Kombu's does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from sedano.app.connect import DRIVERS, scheme_of
+from sedano.app.channel import Channel, Exchanges
+from sedano.app.connect import Stores
+from sedano.app.schemes import DRIVERS, RABBITMQ, scheme_of
 from sedano.log import redact_url
 
 if TYPE_CHECKING:
@@ -28,39 +30,20 @@ class Transport(msgspec.Struct, frozen=True):
     driver_type: str
 
 
-class Channel:
-    """A channel of a connection: the same broker."""
-
-    def __init__(self, client: Connection) -> None:
-        self.client = client
-        self.connection = self
-        self.open_bus = client.open_bus
-        self.app = client.app
-
-    @property
-    def emitter(self) -> Any:
-        return self.client.emitter
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-
 class Connection:
     """The broker of `app`, or the one at `url`. Takes no connection until something is done with it."""
 
     def __init__(self, app: Celery, url: str | None = None) -> None:
         self.app = app
         self._url = url
+        self._server: Any = None
+        self._default: Channel | None = None
+        self.declared_entities: set[Any] = set()  # what Kombu's maybe_declare has made with it
 
     @property
     def transport(self) -> Transport:
-        return Transport(DRIVERS[scheme_of(self._address)].rpartition(".")[2])
+        driver = DRIVERS[scheme_of(self._address)]
+        return Transport("amqp" if driver == RABBITMQ else driver.rpartition(".")[2])
 
     @property
     def _address(self) -> str:
@@ -71,13 +54,27 @@ class Connection:
         """The app's own way out for events, None for another broker."""
         return getattr(self.app.events, "emitter", None) if self._url is None else None
 
-    def open_bus(self) -> Bus:
-        """A connection that hears and sends commands and events."""
+    @property
+    def stores(self) -> Stores:
+        """The app's, with the broker of this connection."""
         if self._url is None:
-            return self.app.stores.open_bus()
+            return self.app.stores
         return msgspec.structs.replace(
             self.app.stores, broker_url=self._url, write_url=self._url, broker_urls=(self._url,), write_urls=(self._url,)
-        ).open_bus()
+        )
+
+    def open_bus(self) -> Bus:
+        """A connection that hears and sends commands and events."""
+        return self.stores.open_bus()
+
+    def open_exchanges(self) -> Exchanges | None:
+        """A new channel where exchanges are declared; None for a broker that has none of its own. Raises OperationalError."""
+        if self.transport.driver_type != "amqp":
+            return None
+        if self._server is None or not self._server.is_open:
+            self._server = self.stores.open_server()
+        channel: Exchanges = self._server.channel()
+        return channel
 
     def connect(self) -> Self:
         """Look whether the broker is there. Raises OperationalError."""
@@ -95,7 +92,9 @@ class Connection:
 
     @property
     def default_channel(self) -> Channel:
-        return Channel(self)
+        if self._default is None:
+            self._default = Channel(self)
+        return self._default
 
     def clone(self) -> Connection:
         return Connection(self.app, self._url)
@@ -105,7 +104,11 @@ class Connection:
         return self._address if include_password else redact_url(self._address)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Idempotent; what is done with it afterwards opens it again."""
+        server, self._server, self._default = self._server, None, None
+        self.declared_entities.clear()
+        if server is not None:
+            server.close()
 
     release = close
 
@@ -118,6 +121,8 @@ class Connection:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
+            if name.startswith(("queue_", "exchange_", "prepare_queue_")):  # Kombu's entities take it for a channel
+                return getattr(self.default_channel, name)
             raise AttributeError(_WITHOUT.format(f"app.connection().{name}"), name=name, obj=self)
 
     def __repr__(self) -> str:

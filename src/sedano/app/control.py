@@ -12,7 +12,8 @@ from sedano.app.inspecting import Inspect, flatten_reply
 from sedano.app.queuecontrol import QueueControl
 from sedano.clock import SYSTEM_CLOCK
 from sedano.contracts.coordination import Revoke, stamp_orders, stamps_of
-from sedano.exceptions import UnreadableMessage
+from sedano.exceptions import CeleryError, UnreadableMessage
+from sedano.log import get_logger
 from sedano.protocol.control import ReplyTo, read_reply, request
 from sedano.protocol.ids import new_id
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sedano.app.base import Celery
 
 __all__ = ["Control", "Inspect", "flatten_reply", "signal_name"]
+
+logger = get_logger(__name__)
 
 _DEFAULT_TIMEOUT_S = 1.0
 _KEEP_REVOKED_S = 10800.0
@@ -103,8 +106,7 @@ class Control(QueueControl):
         ids = [task_id] if isinstance(task_id, str) else list(task_id)
         name = signal_name(signal)
         if destination is None:
-            with closing(self.app.stores.open_coordination()) as coordination:
-                coordination.revoke([Revoke(id_, terminate, name) for id_ in ids], keep_s=_KEEP_REVOKED_S)
+            self._keep([Revoke(id_, terminate, name) for id_ in ids])
         arguments = {"task_id": task_id if isinstance(task_id, str) else ids, "terminate": terminate, "signal": name}
         return self.broadcast("revoke", arguments, destination=destination, **kwargs)
 
@@ -121,11 +123,20 @@ class Control(QueueControl):
         """
         given, name = stamps_of(headers), signal_name(signal)
         if destination is None:
-            orders = [Revoke(order, terminate, name) for order in stamp_orders(given)]
-            with closing(self.app.stores.open_coordination()) as coordination:
-                coordination.revoke(orders, keep_s=_KEEP_REVOKED_S)
+            self._keep([Revoke(order, terminate, name) for order in stamp_orders(given)])
         arguments = {"headers": given, "terminate": terminate, "signal": name}
         return self.broadcast("revoke_by_stamped_headers", arguments, destination=destination, **kwargs)
+
+    def _keep(self, orders: Sequence[Revoke]) -> None:
+        """Where each host has a store of its own, the nodes that hear the command keep it too: a sender need not have one."""
+        stores = self.app.stores
+        try:
+            with closing(stores.open_coordination()) as coordination:
+                coordination.revoke(orders, keep_s=_KEEP_REVOKED_S)
+        except CeleryError as exc:
+            if not stores.agrees_on_host:
+                raise
+            logger.warning("the order to revoke is told to the nodes that listen now, and not kept here: %s", exc)
 
     def purge(self, connection: Any = None) -> int:
         """Drop what waits in the queues of this app; returns how many messages."""

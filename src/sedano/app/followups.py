@@ -25,7 +25,7 @@ logger = get_logger("celery.app.trace")
 
 class Followups(msgspec.Struct):
     """`attempt` is the one given, or what it became because something that had to go out cannot be sent: a SUCCESS then is a
-    FAILURE, a RETRY a REJECTED.
+    FAILURE, as is a call that was to be replaced, and a RETRY a REJECTED.
 
     `messages_out` belong into the settlement, in this order, with the `chords` that start with them, and `children` (result
     tuples) into the stored record. What is `doomed`, the later steps of a chain whose step failed, gets the same FAILURE.
@@ -58,7 +58,8 @@ def followups(task: Any, request: Context, attempt: Attempt) -> Followups:
 
 def unsendable(task: Any, request: Context, attempt: Attempt, exc: Exception) -> Attempt:
     """What `attempt` becomes when what follows from it cannot be sent (or its result not be stored) because of `exc`."""
-    if attempt.state == states.SUCCESS:
+    if attempt.state == states.SUCCESS or (attempt.state == states.IGNORED and request.replacement is not None):
+        request.replacement = None
         return fail_attempt(task, request, exc, traceback_text(exc))
     if attempt.state == states.RETRY:
         return rejected_attempt(Reject(exc, requeue=False), attempt.runtime_s)
@@ -68,7 +69,8 @@ def unsendable(task: Any, request: Context, attempt: Attempt, exc: Exception) ->
 
 
 def build_followups(task: Any, request: Context, attempt: Attempt) -> Followups:
-    """As `followups`, inside the request and raising what makes a message impossible: EncodeError, QueueNotFound, TypeError."""
+    """As `followups`, inside the request and raising what makes a message impossible: EncodeError, QueueNotFound, TypeError;
+    NotImplementedError where results are kept nowhere, so that nobody would count a chord."""
     out = [_retry(task, signature) for signature in request.pending_retries or ()]
     planner, failed = Planner(new_id, task.app.thread_oid), Doomed()
     if attempt.state == states.SUCCESS:
@@ -85,6 +87,8 @@ def build_followups(task: Any, request: Context, attempt: Attempt) -> Followups:
         if request.errbacks and attempt.state == states.FAILURE:
             to_send = call_errbacks(task.app, request, attempt.exc, attempt.traceback)
             after_failure(planner, to_send, task_id=request.id or "", root_id=request.root_id)
+    if planner.plan.chords and task.app.backend.is_enabled:
+        task.app.backend.ensure_chords_allowed()
     out += messages_of(task.app, planner)
     for child in planner.plan.children:
         task.add_trail(child)

@@ -57,6 +57,8 @@ def draft(
     options, where = app.amqp.address(options, options.get("route_name") or name, args, kwargs, task)
     get = options.get
     eta, eta_s = _start(app, get("eta"), get("countdown"))
+    if eta_s is not None:
+        where = app.amqp.delayed(where, eta_s, get("countdown"))
     expires, expires_s = _end(app, get("expires"), call_id)
     root_id, parent_id, priority = _ancestry(app, get("root_id"), get("parent_id"), get("priority"))
     headers = get("headers")

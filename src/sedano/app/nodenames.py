@@ -6,11 +6,22 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 from sedano.exceptions import ImproperlyConfigured
+from sedano.protocol.queues import Exchange, Queue
 
 NAME, SEPARATOR = "celery", "@"
+WORKER_DIRECT_EXCHANGE = Exchange("C.dq2")
+WORKER_DIRECT_QUEUE_FORMAT = "{hostname}.dq2"
 _CODE = re.compile(r"%(.)")
+
+
+def worker_direct(hostname: Any) -> Any:
+    """The queue of one node alone, by its name; a queue is returned as it is."""
+    if not isinstance(hostname, str):
+        return hostname
+    return Queue(WORKER_DIRECT_QUEUE_FORMAT.format(hostname=hostname), WORKER_DIRECT_EXCHANGE, hostname)
 
 
 def gethostname() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any
+
+import msgspec
 
 from sedano.app.queuestates import Consumers, QueueState, consumers_of, state_of
 from sedano.clock import SYSTEM_CLOCK
@@ -47,10 +49,28 @@ class QueueControl:
 
         What is begun finishes, what was reserved goes back, producers publish on. Celery's workers know no pauses.
         """
-        with closing(self.app.stores.open_coordination()) as coordination:
-            coordination.pause([Pause(queue, SYSTEM_CLOCK.wall(), reason, by)])
+        self.pause_queues([Pause(queue, SYSTEM_CLOCK.wall(), reason, by)])
 
     def resume_queue(self, queue: str) -> bool:
         """End the pause of `queue`; whether it had one."""
+        return bool(self.resume_queues([queue]))
+
+    def pause_queues(self, pauses: Sequence[Pause]) -> None:
+        """As `pause_queue`. Where each host has a store of its own, the nodes that listen write it into theirs."""
         with closing(self.app.stores.open_coordination()) as coordination:
-            return bool(coordination.resume([queue]))
+            coordination.pause(pauses)
+        for pause in pauses:
+            self._tell_hosts("pause_queue", msgspec.structs.asdict(pause))
+
+    def resume_queues(self, names: Sequence[str]) -> list[str]:
+        """End the pauses of these queues; returns those that had one, as far as this host knows."""
+        with closing(self.app.stores.open_coordination()) as coordination:
+            resumed: list[str] = coordination.resume(names)
+        for name in names:
+            self._tell_hosts("resume_queue", {"queue": name})
+        return resumed
+
+    def _tell_hosts(self, command: str, arguments: dict[str, Any]) -> None:
+        """To our nodes alone, and wait for their answers: Celery's workers would complain."""
+        if self.app.stores.agrees_on_host and (ours := self.consumers().ours):
+            self.broadcast(command, arguments, reply=True, destination=sorted(ours), timeout=_ANSWER_S)

@@ -34,17 +34,20 @@ class QueueState(msgspec.Struct, frozen=True):
 class Consumers(msgspec.Struct, frozen=True):
     """Who takes from which queue, as far as the nodes said: `by_queue` names of nodes. `silent` nodes hold leases in the store
     and gave no answer (they hear no commands, are stopped, or just died). `celery` are those that answered and hold none:
-    workers of Celery, which know no pauses."""
+    workers of Celery, which know no pauses; `ours` are the others that answered."""
 
     by_queue: Mapping[str, list[str]] = {}
     silent: Sequence[str] = ()
     celery: frozenset[str] = frozenset()
+    ours: frozenset[str] = frozenset()
 
 
 def consumers_of(answers: Iterable[Mapping[str, Any]], leases: Iterable[LeaseRecord]) -> Consumers:
-    """`answers` to `active_queues`, whatever these are: what has not the form that Celery's have says nothing."""
+    """`answers` to `active_queues`, whatever these are: what has not the form that Celery's have says nothing. Our nodes hold a
+    lease, or say of a queue whether it is paused: of RabbitMQ nobody can be asked for leases."""
     by_queue: dict[str, list[str]] = {}
     heard: set[str] = set()
+    ours = {record.node for record in leases}
     for answer in answers:
         for node, queues in answer.items():
             heard.add(node)
@@ -52,9 +55,10 @@ def consumers_of(answers: Iterable[Mapping[str, Any]], leases: Iterable[LeaseRec
                 name = queue.get("name") if isinstance(queue, dict) else None
                 if isinstance(name, str):
                     by_queue.setdefault(name, []).append(node)
-    ours = {record.node for record in leases}
+                    if "paused" in queue:
+                        ours.add(node)
     named = {name: sorted(set(nodes)) for name, nodes in by_queue.items()}
-    return Consumers(named, sorted(ours - heard), frozenset(heard - ours))
+    return Consumers(named, sorted(ours - heard), frozenset(heard - ours), frozenset(heard & ours))
 
 
 def state_of(depth: Depth, pauses: Mapping[str, Pause], consumers: Consumers | None, now: float) -> QueueState:

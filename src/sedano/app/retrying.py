@@ -18,6 +18,7 @@ from sedano.app.context import Context, ignores_result
 from sedano.app.functions import is_coroutine_function
 from sedano.canvas.signature import Signature
 from sedano.exceptions import Ignore, Retry
+from sedano.rules.delays import DELAY_EXIT, DELAY_LEVELS, undelayed_key
 from sedano.rules.retry import backoff_countdown
 
 
@@ -76,6 +77,9 @@ def signature_from_request(
         options["queue"] = queue
     elif info.get("exchange") == "" and info.get("routing_key"):
         options["queue"] = info["routing_key"]
+    elif str(info.get("exchange")).startswith(DELAY_LEVELS) and isinstance(info.get("routing_key"), str):
+        # It came out of RabbitMQ's delay queues, and goes where that way ends.
+        options.update(exchange=DELAY_EXIT, exchange_type="topic", routing_key=undelayed_key(info["routing_key"]))
     else:
         options.update({name: info[name] for name in ("exchange", "routing_key") if info.get(name) and name not in extra})
     args = request.args if args is None else args

@@ -52,15 +52,20 @@ class Waiting:
 class Sender:
     """One connection for publishing per process, shared by all threads; opened on first use and again after a fork.
 
-    `detour` knows of other servers: what `open_broker` opens is its choice.
+    `on_open` is called when a connection is opened; what it returns, if anything, before each publish on it. `detour` knows of
+    other servers: what `open_broker` opens is its choice.
     """
 
     def __init__(
-        self, open_broker: Callable[[], Broker], on_open: Callable[[], None] | None = None, detour: Detour | None = None
+        self,
+        open_broker: Callable[[], Broker],
+        on_open: Callable[[], Callable[[], None] | None] | None = None,
+        detour: Detour | None = None,
     ) -> None:
         self._open_broker = open_broker
         self._on_open = on_open
         self._detour = detour
+        self._prepare: Callable[[], None] | None = None
         self._waiting: deque[Waiting] = deque()
         self._lock = threading.Lock()
         self._broker: Broker | None = None
@@ -162,6 +167,8 @@ class Sender:
             try:
                 broker = self._connection()
                 self._declare(broker, batch)
+                if self._prepare is not None:
+                    self._prepare()
             except BaseException as exc:
                 self._note(exc)
                 if detour is None or moves >= detour.others or not isinstance(exc, BrokerUnavailable):
@@ -189,7 +196,7 @@ class Sender:
         if self._broker is None:
             self._broker = self._open_broker()
             if self._on_open is not None:
-                self._on_open()
+                self._prepare = self._on_open()
         elif self._is_broken:
             self._broker.reconnect()
         self._is_broken = False

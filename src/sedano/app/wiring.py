@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sedano.app.connect import Stores, stores_of
 from sedano.app.detour import Detour
 from sedano.app.sending import Sender
 from sedano.app.terms import SendingTerms, result_terms, sending_terms
+from sedano.exceptions import BrokerUnavailable, ImproperlyConfigured, ResultsUnavailable
 from sedano.log import get_logger
 from sedano.protocol.ids import new_id
-from sedano.result import Backend, DisabledBackend, ResultReader, ResultTerms
+from sedano.result import Backend, DisabledBackend, ResultReader, ResultTerms, RpcBackend
+from sedano.result.blocking import task_join_will_block
 from sedano.result.forking import on_fork
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ class Wiring:
         self._backend: Backend | DisabledBackend | None = None
         self._result_terms: tuple[int, ResultTerms] | None = None
         self._ids = threading.local()
+        self._reply_queue = new_id()
         detour = Detour(lambda: self.stores)
-        self.sender = Sender(detour.open, self._show_store, detour)
+        self.sender = Sender(detour.open, self._opened, detour)
         on_fork(self, Wiring._renew)
 
     @property
@@ -59,6 +63,7 @@ class Wiring:
             known, self._stores = self._stores, (revision, stores)
         # Not under the lock: a thread that publishes holds the sender's lock when it asks for the stores.
         if known is not None and known[1] != stores:
+            self._ids = threading.local()
             self.close()
         return stores
 
@@ -76,7 +81,7 @@ class Wiring:
         try:
             oid: str = self._ids.oid
         except AttributeError:
-            oid = self._ids.oid = new_id()
+            oid = self._ids.oid = self._reply_queue if self._hears_replies() else new_id()
         return oid
 
     def close(self) -> None:
@@ -90,8 +95,10 @@ class Wiring:
         app = self._app
         if stores.results_url is None:
             return DisabledBackend()
-        reader = ResultReader(stores.open_results)
-        return Backend(reader, self._read_result_terms, lambda: app.timezone, stores.results_url)
+        if stores.results_are_replies:
+            reader = ResultReader(lambda: stores.open_results(self._reply_queue))
+            return RpcBackend(reader, self._read_result_terms, lambda: app.timezone, stores.results_url)
+        return Backend(ResultReader(stores.open_results), self._read_result_terms, lambda: app.timezone, stores.results_url)
 
     def _read_result_terms(self) -> ResultTerms:
         conf = self._app.conf
@@ -104,7 +111,26 @@ class Wiring:
         """In a forked child: the lock may be held by a thread that is not there, and nobody answers to the parent's ids."""
         self._lock = threading.RLock()
         self._ids = threading.local()
+        self._reply_queue = new_id()
 
-    def _show_store(self) -> None:
-        if self.stores.embedded is not None:
-            logger.info("No broker is configured: calls go to the embedded store in %s", self.stores.embedded)
+    def _opened(self) -> Callable[[], None] | None:
+        """The sender has a connection; what it is to do before each publish."""
+        stores = self.stores
+        if stores.embedded is not None:
+            logger.info("No broker is configured: calls go to the embedded store in %s", stores.embedded)
+        return self._listen if stores.results_are_replies else None
+
+    def _listen(self) -> None:
+        """Results of what is sent now must find this process. Not inside of a task, which does not wait for them: as in
+        Celery, its calls answer to nobody, unless it says that it will wait (`allow_join_result`)."""
+        if not task_join_will_block():
+            try:
+                self.backend.reader.hear_replies()
+            except ResultsUnavailable as exc:
+                raise BrokerUnavailable(str(exc)) from exc
+
+    def _hears_replies(self) -> bool:
+        try:
+            return self.stores.results_are_replies
+        except ImproperlyConfigured:  # whoever sends something hears of it
+            return False

@@ -177,6 +177,7 @@ def _send_growing(app: Celery, chord: Any, args: Sequence[Any], kwargs: Mapping[
         raise TypeError("a chord needs a body: give one, chord(header, body) or chord(header)(body)")
     if not app.backend.is_enabled:
         raise _uncounted(chord)
+    app.backend.ensure_chords_allowed()
     recorder = Recorder(app)
     planner = Planner(new_id, app.thread_oid, recorder.outline)
     node: Node | None = None

@@ -323,6 +323,12 @@ class StoreScheduler(Scheduler):
         schedules, leading = self._schedules, self._leading
         if schedules is None:
             schedules = self._schedules = self.app.stores.open_schedules(self.space)
+            if self.app.stores.agrees_on_host:
+                logger.warning(
+                    "beat: the schedule, and the lock that keeps a second beat from sending it, stand in %s. A beat on another"
+                    " host sends everything once more: start beats on one host only, or set schedule_store.",
+                    self.app.stores.agreed,
+                )
         if leading is None:
             coordination = self.app.stores.open_schedule_coordination()
             leading = self._leading = Leading(coordination, self.space, self.owner, self.clock)

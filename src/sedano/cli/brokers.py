@@ -14,6 +14,8 @@ def broker_of(app: Celery) -> Generator[Broker]:
     """A connection to the app's broker, closed afterwards."""
     broker = app.stores.open_broker()
     try:
+        if broker.capabilities.pushes:  # it lists no queues, but those it was asked about
+            broker.depth(list(app.amqp.queues))
         yield broker
     finally:
         broker.close()

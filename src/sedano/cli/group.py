@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 # Celery's commands that are not here: what to do instead.
 ELSEWHERE: dict[str, str] = {
-    "amqp": "comes with RabbitMQ. On the other stores: sedano queues, purge, dead list",
+    "amqp": "comes in a later version; see sedano queues, purge, dead list, or declare by hand on app.connection()",
     "graph": "comes in a later version",
     "logtool": "is not part of Sedano",
     "migrate": "comes in a later version",

@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import click
@@ -66,11 +67,7 @@ def pause(context: CliContext, names: tuple[str, ...], reason: str, force: bool,
     if not force:
         _refuse_unknown(context, names)
     pauses = [Pause(name, SYSTEM_CLOCK.wall(), reason, _whoever()) for name in dict.fromkeys(names)]
-    coordination = context.app.stores.open_coordination()
-    try:
-        coordination.pause(pauses)
-    finally:
-        coordination.close()
+    context.app.control.pause_queues(pauses)
     consumers = context.app.control.consumers(timeout) if timeout else None
     if as_json:
         context.document({"paused": [one.queue for one in pauses], "not_heeded_by": _deaf(consumers, names)})
@@ -92,12 +89,11 @@ def resume(context: CliContext, names: tuple[str, ...], everything: bool, as_jso
     """Let nodes take from these queues again."""
     if bool(names) is everything:
         raise click.UsageError("say which queues, or --all")
-    coordination = context.app.stores.open_coordination()
-    try:
-        wanted = [one.queue for one in coordination.pauses()] if everything else list(dict.fromkeys(names))
-        resumed = coordination.resume(wanted)
-    finally:
-        coordination.close()
+    wanted = list(dict.fromkeys(names))
+    if everything:
+        with closing(context.app.stores.open_coordination()) as coordination:
+            wanted = [one.queue for one in coordination.pauses()]
+    resumed = context.app.control.resume_queues(wanted)
     idle = [name for name in wanted if name not in resumed]
     if as_json:
         context.document({"resumed": resumed, "not_paused": idle})

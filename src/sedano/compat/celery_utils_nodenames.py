@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sedano.app.nodenames import (
+    WORKER_DIRECT_EXCHANGE,
+    WORKER_DIRECT_QUEUE_FORMAT,
     anon_nodename,
     default_nodename,
     gethostname,
@@ -12,22 +12,15 @@ from sedano.app.nodenames import (
     node_format,
     nodename,
     nodesplit,
+    worker_direct,
 )
-from sedano.protocol.queues import Exchange, Queue
 
-WORKER_DIRECT_EXCHANGE = Exchange("C.dq2")
-WORKER_DIRECT_QUEUE_FORMAT = "{hostname}.dq2"
 NODENAME_SEP, NODENAME_DEFAULT = "@", "celery"
 
 
-def worker_direct(hostname: Any) -> Any:
-    """The queue of one node alone, by its name; a queue is returned as it is."""
-    if not isinstance(hostname, str):
-        return hostname
-    return Queue(WORKER_DIRECT_QUEUE_FORMAT.format(hostname=hostname), WORKER_DIRECT_EXCHANGE, hostname)
-
-
 __all__ = [
+    "WORKER_DIRECT_EXCHANGE",
+    "WORKER_DIRECT_QUEUE_FORMAT",
     "anon_nodename",
     "default_nodename",
     "gethostname",

@@ -13,11 +13,12 @@ from sedano.contracts.broker import (
     Source,
     Standing,
     Taken,
+    TurnOrder,
     TurnReply,
 )
 from sedano.contracts.bus import Bus, Mailbox
 from sedano.contracts.coordination import Coordination, Revoke, Throttled
-from sedano.contracts.opening import OpenOptions
+from sedano.contracts.opening import AmqpOptions, OpenOptions
 from sedano.contracts.queues import DeadLetter, Depth, Parked, Pause, QueueSpec
 from sedano.contracts.results import Results, ResultStream
 from sedano.contracts.schedules import Change, Entry, Fence, Look, Run, Schedules, Tick
@@ -44,6 +45,7 @@ from sedano.contracts.settlement import (
 from sedano.contracts.workflows import Found, Place, Where, WorkflowNote, WorkflowStore, cancelled_ids, order_of
 
 __all__ = [
+    "AmqpOptions",
     "Begin",
     "BeginRule",
     "Broker",
@@ -87,6 +89,7 @@ __all__ = [
     "Taken",
     "Throttled",
     "Tick",
+    "TurnOrder",
     "TurnReply",
     "Where",
     "WorkflowNote",

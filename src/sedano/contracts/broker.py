@@ -54,7 +54,11 @@ from sedano.protocol.message import Message
 
 
 class Source(enum.StrEnum):
-    """Who reserves: with SLOT each slot opens its own connection; with SUPERVISOR deliveries belong to one connection."""
+    """Who reserves: with SLOT each slot opens its own connection; with SUPERVISOR deliveries belong to one connection.
+
+    What a worker needs of a SUPERVISOR broker besides the contract, because one thread serves all slots with it: `wait` can
+    watch other descriptors, and goes by the queues that it is given at each call, whatever the last turn has asked for.
+    """
 
     SLOT = "slot"
     SUPERVISOR = "supervisor"
@@ -68,6 +72,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     schedule: bool  # delay/promote: delayed calls live in the store
     many_processes: bool  # False: memory
     wait_fds: bool  # wait() can watch other file descriptors besides its own
+    pushes: bool = False  # what is ready is pushed: a turn may reserve less than there is, and `wait` ends when it has come
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -169,6 +174,19 @@ class ChordReady(msgspec.Struct, frozen=True):
 
     group_id: str
     claim: bytes = b""
+
+
+class TurnOrder(msgspec.Struct, frozen=True, array_like=True):
+    """The arguments of one `Broker.turn`, for brokers that can do several turns at once (`worker/relay/server.py`)."""
+
+    lease: Lease
+    settle: list[Settlement] = []
+    delay: list[Delay] = []
+    begin: list[Begin] = []
+    reserve: int = 0
+    queues: list[str] = []
+    stored: list[str] = []
+    begin_new: BeginRule | None = None
 
 
 class TurnReply(msgspec.Struct):

@@ -34,7 +34,10 @@ class Bus(Protocol):
         ...
 
     def open_mailbox(self, node: str) -> Mailbox:
-        """Hear broadcasts, from the return of this call on."""
+        """Hear broadcasts, from the return of this call on.
+
+        Raises `MailboxInUse` where the store lets one node of a name listen, and another one does.
+        """
         ...
 
     def reply(self, exchange: str, routing_key: str, reply: Message) -> None:
@@ -56,8 +59,8 @@ class Bus(Protocol):
     def open_events(self, name: str, routing_key: str = "#") -> Mailbox:
         """Hear events whose routing key fits the pattern, from the return of this call on.
 
-        Patterns are those of topic exchanges: `#` any words, `*` one, `worker.#`, `task.multi`. `name` is the listener's, for
-        stores that keep a queue for it.
+        Patterns are those of topic exchanges: `#` any words, `*` one, `worker.#`, `task.multi`. `name` is the listener's own:
+        that of its queue, in stores that keep one for it.
         """
         ...
 

@@ -44,7 +44,18 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class QueueSpec(msgspec.Struct, frozen=True):
-    """A queue and its binding. `max_priority` and `arguments` are the broker's own business."""
+    """A queue and one of its bindings: several bindings of a queue are several specs that differ in nothing else.
+
+    `exchange` "" is the default exchange, which leads to every queue by its name: nothing is bound then. `arguments` are the
+    queue's as the broker takes them (`x-max-priority`, `x-expires` in milliseconds …), `binding_arguments` those of the
+    binding, `consumer_arguments` of whoever consumes. With `no_declare` the queue, its exchange and its binding are there
+    already, or come from somebody else; with `exchange_no_declare` the exchange alone. `exchange_passive`: it must be there.
+    With `no_ack` what was handed over is gone. Without a `name` the exchange alone is declared: its queues are their
+    consumers' own.
+
+    A broker without exchanges of its own reads names, types and keys, and what it knows of `arguments`; it ignores the rest,
+    and a spec without a name.
+    """
 
     name: str
     exchange: str = ""
@@ -53,6 +64,16 @@ class QueueSpec(msgspec.Struct, frozen=True):
     durable: bool = True
     auto_delete: bool = False
     arguments: dict[str, object] = {}
+    exclusive: bool = False
+    no_declare: bool = False
+    no_ack: bool = False
+    exchange_durable: bool = True
+    exchange_auto_delete: bool = False
+    exchange_passive: bool = False
+    exchange_no_declare: bool = False
+    exchange_arguments: dict[str, object] = {}
+    binding_arguments: dict[str, object] = {}
+    consumer_arguments: dict[str, object] = {}
 
 
 class Pause(msgspec.Struct, frozen=True):

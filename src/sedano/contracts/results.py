@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sedano.contracts.broker import ChordReady
 from sedano.contracts.settlement import ChordPart, ChordStart, ResultWrite
@@ -33,6 +33,16 @@ class ResultStream(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ReplyResults(Protocol):
+    """What a result store can besides that keeps nothing, but sends each record to whoever made the call (rpc://)."""
+
+    def hear_replies(self) -> None:
+        """From its return on, the results of calls that this process makes find their way to it. Cheap when it has been called
+        before. Raises `ResultsUnavailable`."""
+        ...
 
 
 class Results(Protocol):

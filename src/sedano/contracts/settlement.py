@@ -62,17 +62,19 @@ class Outgoing(msgspec.Struct, frozen=True):
     workflow: WorkflowNote | None = None
 
 
-class ResultWrite(msgspec.Struct, frozen=True):
+class ResultWrite(msgspec.Struct, frozen=True, omit_defaults=True):
     """A result record to store under `task_id`.
 
     `payload` is the encoded task meta (wire-protocol 6.1) with its compression prefix, if any. `ttl_s` None keeps it for
-    ever. `ready` tells whether the state is final: waiting readers are woken for every write, as Celery does.
+    ever. `ready` tells whether the state is final: waiting readers are woken for every write, as Celery does. `reply_to` names
+    the queue in which whoever made the call waits for it; filled only where results are sent and not kept (rpc://).
     """
 
     task_id: str
     payload: bytes
     ttl_s: float | None
     ready: bool
+    reply_to: str = ""
 
 
 class ChordStart(msgspec.Struct, frozen=True):

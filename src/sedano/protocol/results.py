@@ -12,8 +12,10 @@ from sedano.protocol.serializers import dumps, json, known_type, loads
 from sedano.states import EXCEPTION_STATES
 
 __all__ = [
+    "NO_CHORDS",
     "chord_part_payload",
     "decode_meta",
+    "decompressed",
     "encode_meta",
     "encode_success",
     "exception_from_map",
@@ -28,11 +30,20 @@ __all__ = [
     "state",
     "success",
     "task_key",
+    "typed",
     "writes_own_json",
 ]
 
 # A compressed record says so itself, so that a reader needs no setting: prefix, MIME type, a zero byte, data.
 _COMPRESSED = b"\0celery-compressed\0"
+
+# Our own: a record that came as a message, in another form than this app's results; as above, and not compressed.
+_TYPED = b"\0sedano-content-type\0"
+
+NO_CHORDS = (
+    'The "rpc" result backend does not support chords: nobody counts the parts of one. A group that is followed by a task is a'
+    " chord too. Set result_backend to a store that keeps results, such as redis://."
+)
 
 # How a JSON record begins, in both ways of writing it; of records in other forms nothing is known without decoding them.
 _JSON_META = b'{"status"'
@@ -183,6 +194,19 @@ def decode_meta(
     return meta
 
 
+def decompressed(payload: bytes) -> bytes:
+    """The record without its compression, if it has one."""
+    if not payload.startswith(_COMPRESSED):
+        return payload
+    content_type, _, data = payload[len(_COMPRESSED) :].partition(b"\0")
+    return decompress(data, content_type.decode("utf-8", "replace"))
+
+
+def typed(payload: bytes, content_type: str) -> bytes:
+    """The record as one that says its own content type, which `decode_meta` reads where that is accepted."""
+    return b"".join((_TYPED, content_type.encode(), b"\0", payload))
+
+
 def chord_part_payload(
     task_id: str, status: str, result: Any, serializer: str = "json", compression: str | None = None
 ) -> bytes:
@@ -218,10 +242,12 @@ def _encode(value: Any, serializer: str, compression: str | None) -> bytes:
 
 
 def _decode(payload: bytes, serializer: str, accept: Collection[str] | None) -> Any:
-    if payload.startswith(_COMPRESSED):
-        content_type, _, payload = payload[len(_COMPRESSED) :].partition(b"\0")
-        payload = decompress(payload, content_type.decode("utf-8", "replace"))
+    payload = decompressed(payload)
     content_type_of_value = known_type(serializer)
     if content_type_of_value is None:
         raise ImproperlyConfigured(f"result_serializer is {serializer!r}, and there is no such serializer")
-    return loads(payload, content_type_of_value, "utf-8", (content_type_of_value,) if accept is None else accept)
+    accepted = (content_type_of_value,) if accept is None else accept
+    if payload.startswith(_TYPED):
+        said, _, payload = payload[len(_TYPED) :].partition(b"\0")
+        content_type_of_value = said.decode("utf-8", "replace")
+    return loads(payload, content_type_of_value, "utf-8", accepted)

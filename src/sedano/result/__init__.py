@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sedano.result.asyncresult import AsyncResult
-from sedano.result.backend import Backend, DisabledBackend, ResultTerms
+from sedano.result.backend import Backend, DisabledBackend, ResultTerms, RpcBackend
 from sedano.result.base import ResultBase, result_from_tuple
 from sedano.result.blocking import allow_join_result, assert_will_not_block, denied_join_result, task_join_will_block
 from sedano.result.eagerresult import EagerResult
@@ -21,6 +21,7 @@ __all__ = [
     "ResultReader",
     "ResultSet",
     "ResultTerms",
+    "RpcBackend",
     "allow_join_result",
     "assert_will_not_block",
     "bound_to",

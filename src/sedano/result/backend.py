@@ -13,6 +13,7 @@ from sedano.clock import SYSTEM_CLOCK, Clock
 from sedano.contracts.settlement import ChordStart, ResultWrite
 from sedano.log import redact_url
 from sedano.protocol import results
+from sedano.protocol.results import NO_CHORDS
 from sedano.result.base import result_from_tuple
 from sedano.result.waiting import ResultReader
 
@@ -119,10 +120,14 @@ class Backend:
         )
         expires_s = terms.failure_expires_s if state == states.FAILURE else terms.expires_s
         payload = results.encode_meta(meta, terms.serializer, terms.compression)
-        if state != states.SUCCESS and self.get_state(task_id) == states.SUCCESS:
+        if state != states.SUCCESS and self._has_succeeded(task_id):
             return result
-        self.reader.store(ResultWrite(task_id, payload, expires_s, ready))
+        reply_to = getattr(request, "reply_to", None) or ""
+        self.reader.store(ResultWrite(task_id, payload, expires_s, ready, reply_to))
         return result
+
+    def _has_succeeded(self, task_id: str) -> bool:
+        return self.get_state(task_id) == states.SUCCESS
 
     def mark_as_started(self, task_id: str, **meta: Any) -> Any:
         return self.store_result(task_id, meta, states.STARTED)
@@ -181,7 +186,7 @@ class Backend:
         self.reader.grow_chord(group_id, by, tag)
 
     def ensure_chords_allowed(self) -> None:
-        """Nothing to say: every result store of ours counts chords."""
+        """Raises NotImplementedError where nobody counts the parts of a chord."""
 
     def cleanup(self) -> None:
         """Delete what is past its time, where the store does not do so itself."""
@@ -206,6 +211,35 @@ class Backend:
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock.wall(), self._timezone()).isoformat()
+
+
+class RpcBackend(Backend):
+    """Where results are sent to whoever made the call, and kept nowhere (rpc://).
+
+    Only the process that made a call hears of it; to others it is PENDING. There are no chords, and no groups are saved.
+    """
+
+    def _has_succeeded(self, task_id: str) -> bool:  # noqa: ARG002 - whoever hears of both states sees to that
+        return False
+
+    def ensure_chords_allowed(self) -> NoReturn:
+        raise NotImplementedError(NO_CHORDS)
+
+    def start_chords(self, sizes: Mapping[str, int]) -> None:
+        if sizes:
+            self.ensure_chords_allowed()
+
+    def grow_chord(self, group_id: str, by: int, tag: str) -> NoReturn:  # noqa: ARG002
+        self.ensure_chords_allowed()
+
+    def save_group(self, group_id: str, result: Any) -> NoReturn:
+        raise NotImplementedError("save_group is not supported by this backend.")
+
+    def get_group_meta(self, group_id: str, cache: bool = True) -> NoReturn:
+        raise NotImplementedError("restore_group is not supported by this backend.")
+
+    def delete_group(self, group_id: str) -> NoReturn:
+        raise NotImplementedError("delete_group is not supported by this backend.")
 
 
 class DisabledBackend:

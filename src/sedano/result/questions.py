@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sedano.contracts.results import Results, ResultStream
+from sedano.contracts.results import ReplyResults, Results, ResultStream
 from sedano.contracts.settlement import ChordStart, ResultWrite
 from sedano.exceptions import ResultsUnavailable
 
@@ -70,6 +70,10 @@ class Questions:
             except ResultsUnavailable:
                 self._results.reconnect()
                 return question(self._results)
+
+    def hear_replies(self) -> None:
+        """Where results are sent to whoever made the call: be ready to hear those of calls that are made now."""
+        self._ask(lambda results: results.hear_replies() if isinstance(results, ReplyResults) else None)
 
     def subscribe(self) -> ResultStream:
         """A stream, on a connection of its own."""

@@ -25,6 +25,12 @@ MAX_STASH = 256
 STASH_WINDOWS = 2.0  # the stash holds as many windows' worth of time
 
 
+def widest_window(*, relayed: bool) -> int:
+    """How many calls are begun at once at most, however short they are. A turn through a relay costs a handing-over more, in
+    which the slot waits: there, a window may have as many as a stash."""
+    return MAX_STASH if relayed else MAX_WINDOW
+
+
 class RunTimes:
     """What one slot has measured of each task: a smoothed run time, trusted after `MEASURED_AFTER` steady runs."""
 

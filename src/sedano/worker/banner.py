@@ -54,6 +54,8 @@ def _rows(app: Celery, plan: NodePlan) -> list[tuple[str, str]]:
     ]
     if stores.embedded is not None:
         rows.append(("store", f"{stores.embedded}  (embedded: no broker is configured)"))
+    if stores.agreed:
+        rows.append(("orders", f"{stores.agreed}: revokes, pauses, locks, schedules"))
     rows += [("pool", f"{pool}, {_size(plan)} {unit}"), ("acks", _acks(app.conf)), ("lease", _seconds(plan.slot.lease_s))]
     if plan.http is not None:
         rows.append(("http", f"{shown(plan.http)}  (/livez, /readyz, /metrics)"))

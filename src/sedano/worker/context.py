@@ -49,6 +49,7 @@ class SlotContext:
     wait for work is over: read it empty. `notify_fd` (None in the solo pool) is written one byte when the supervisor should
     look at the table: the slot left idleness, or wrote an earlier `next_due`. What becomes of
     calls is told to `tell_fd` (`teller.py`), None when there is nobody to tell. `name` is what log lines show as processName.
+    `relays` are the sockets by which the supervisor's connections to the broker are used (`relay/doors.py`).
     """
 
     app: Celery
@@ -60,3 +61,4 @@ class SlotContext:
     wake_fd: int
     notify_fd: int | None = None
     tell_fd: int | None = None
+    relays: tuple[str, ...] = ()

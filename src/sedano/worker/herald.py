@@ -22,6 +22,7 @@ from sedano.contracts import Bus, Mailbox
 from sedano.exceptions import OperationalError, UnreadableMessage
 from sedano.polling import POLLIN, new_poll
 from sedano.protocol.events import EventWriter, batch, read_events, single
+from sedano.protocol.ids import new_id
 from sedano.protocol.message import Message
 from sedano.worker.gossip import Gossip
 from sedano.worker.reconnect import backoff
@@ -48,12 +49,13 @@ SOFTWARE: Mapping[str, str] = {"sw_ident": "py-sedano", "sw_ver": __version__, "
 @dataclass(frozen=True, slots=True)
 class HeraldTerms:
     """`heartbeat_s` None sends none, and neither tells when the node comes and goes; `gossips` listens to the others' events;
-    `exchange` is where events are published."""
+    `exchange` is where events are published, `queue_prefix` what the names of queues begin with in which they are heard."""
 
     node: str
     heartbeat_s: float | None = HEARTBEAT_S
     gossips: bool = True
     exchange: str = "celeryev"
+    queue_prefix: str = "celeryev"
 
 
 class Herald:
@@ -128,7 +130,7 @@ class Herald:
         if self._bus is None:
             self._bus = self._open_bus()
         if self._terms.gossips and self._hearing is None:
-            self._hearing = self._bus.open_events(self._terms.node, WORKERS)
+            self._hearing = self._bus.open_events(f"{self._terms.queue_prefix}.{new_id()}", WORKERS)
 
     def _speak(self) -> None:
         now = time.monotonic()

@@ -51,6 +51,7 @@ from sedano.worker.laneturns import LaneStash, LaneTurns, SharedResults, is_susp
 from sedano.worker.memory import MemoryLimit
 from sedano.worker.openchords import OpenChords
 from sedano.worker.perform import Performer
+from sedano.worker.relay.doors import open_at
 from sedano.worker.revocations import Revocations
 from sedano.worker.row import LEAVE, Row
 from sedano.worker.rowview import Phase
@@ -78,7 +79,7 @@ class LaneOwner:
         self._row: Row = ctx.table.row(ctx.index)
         self._row.server = ctx.table.server
         self._stores = brisk(app.stores.at(self._row.server), options.lease_s, self._hear)
-        self._broker = self._stores.open_broker()
+        self._broker = open_at(self._stores, ctx.relays, self._row.server)
         self._capabilities = self._broker.capabilities
         self.settler = Settler(app, ctx.node, options)
         self._results = SeparateResults(self._stores.open_results_if_on, self.settler.unstorable_pending, options.clock)

@@ -13,7 +13,7 @@ from typing import Any
 from sedano.app.lamport import LamportClock
 from sedano.app.panel import Panel
 from sedano.contracts import Bus, Mailbox
-from sedano.exceptions import OperationalError, UnreadableMessage
+from sedano.exceptions import MailboxInUse, OperationalError, UnreadableMessage
 from sedano.protocol import control
 from sedano.protocol.control import ControlRequest
 from sedano.protocol.message import Message
@@ -67,7 +67,7 @@ class NodeMailbox:
         self._mailbox: Mailbox | None = None
         self._waits = backoff()
         self._has_listened = threading.Event()
-        self._moves = False
+        self._moves = self._has_complained = False
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
             "clock": lambda _: {"clock": self._clock.value},
             "ping": self._ping,
@@ -96,10 +96,14 @@ class NodeMailbox:
             if self._mailbox is None:
                 self._mailbox = self._bus.open_mailbox(self._node)
                 self._has_listened.set()
+                self._has_complained = False
             for message in self._mailbox.receive(_LISTEN_S, [self.rounds.fileno()]):
                 self._hear(message)
             self._waits = backoff()
         except OperationalError as exc:
+            if isinstance(exc, MailboxInUse) and not self._has_complained:
+                self._has_complained = True
+                _pidbox.warning("%s This node hears no commands until then.", exc)
             _logger.debug("the mailbox has lost its connection: %s", exc)
             self._close_stores()
             return next(self._waits)

@@ -17,7 +17,7 @@ from sedano.app import late
 from sedano.app.connect import Stores
 from sedano.app.schedulers import chosen_scheduler
 from sedano.clock import SYSTEM_CLOCK
-from sedano.contracts import Broker
+from sedano.contracts import Broker, Source
 from sedano.exceptions import ImproperlyConfigured, OperationalError
 from sedano.log import redact_url
 from sedano.rules.failover import Rotation
@@ -50,6 +50,9 @@ from sedano.worker.pools.processes import ProcessPool
 from sedano.worker.pools.solo import SoloPool
 from sedano.worker.reaper import Reaper
 from sedano.worker.records import Records
+from sedano.worker.relay.doors import Doors, open_at
+from sedano.worker.relay.server import Relay
+from sedano.worker.relay.watch import Watch
 from sedano.worker.respawn import RespawnOrder
 from sedano.worker.scout import LOOKS_PER_LEASE, Scout, ScoutEars
 from sedano.worker.servers import Server, Servers
@@ -89,6 +92,7 @@ class NodeRun:
         self._port: HttpPort | None = None
         self._depths: DepthWatch | None = None
         self._beat: Any = None
+        self._doors = Doors(())
 
     def run(self) -> int:
         """Raises ImproperlyConfigured for what keeps the node from starting."""
@@ -99,6 +103,12 @@ class NodeRun:
             for fd in self._notify:
                 os.close(fd)
             raise
+        try:
+            return self._run()
+        finally:
+            self._doors.close()
+
+    def _run(self) -> int:
         plan = self._plan
         maker = SlotMaker(
             app=self._app,
@@ -109,6 +119,7 @@ class NodeRun:
             alive_s=plan.alive_s,
             pool=plan.pool if plan.lanes else None,
             tell_fd=self._tell_end.fileno(),
+            relays=self._doors.paths,
         )
         if self._worker.settled is not None:
             self._worker.settled()
@@ -139,20 +150,33 @@ class NodeRun:
 
     def _check_stores(self) -> None:
         """Raise ImproperlyConfigured for stores that no second try will open. One that is only away comes back by itself."""
-        for place in range(len(self._stores.broker_urls)):
+        supervised = [False] * len(self._stores.broker_urls)
+        for place in range(len(supervised)):
             stores = self._stores.at(place)
             with contextlib.suppress(OperationalError), contextlib.closing(stores.open_broker()) as broker:
+                supervised[place] = broker.capabilities.source is Source.SUPERVISOR
                 if self._plan.pool != "solo" and not broker.capabilities.many_processes:
                     raise ImproperlyConfigured(
                         f"{redact_url(stores.broker_url)} lives in one process: its worker must be the pool solo (-P solo), "
                         "beside the sender"
                     )
-                broker.leases()
+                if supervised[place]:
+                    broker.reconnect()  # its leases are in this process: asking for them reaches no server
+                else:
+                    broker.leases()
+        self._doors = Doors(supervised)
         with contextlib.suppress(OperationalError):
             results = self._stores.open_results_if_on()
             if results is not None:
                 with contextlib.closing(results):
                     results.fetch(["none"])
+        if self._stores.agrees_elsewhere:
+            with contextlib.suppress(OperationalError), contextlib.closing(self._stores.open_coordination()) as coordination:
+                coordination.revision()
+        if self._stores.agrees_on_host and self._plan.slot.cluster_rates:
+            _logger.warning(
+                "rate limits of the whole cluster hold on this host only: they are counted in %s", self._stores.agreed
+            )
 
     def _run_here(self, pool: ProcessPool) -> int:
         """The supervisor in this thread, the slots elsewhere."""
@@ -220,6 +244,11 @@ class NodeRun:
         """The stores with the server that the node uses now."""
         return self._stores.at(self._table.server)
 
+    def _open_here(self) -> Broker:
+        """A connection to the server that the node uses now."""
+        place = self._table.server
+        return open_at(self._stores.at(place), self._doors.paths, place)
+
     def _link(self, open_broker: Callable[[], Broker], url: str, *, loud: bool) -> StoreLink:
         settler = self._settler
         return StoreLink(
@@ -234,18 +263,26 @@ class NodeRun:
     def _server(self, place: int, supervisor: Supervisor) -> Server:
         """What a node needs on one of its broker's servers; not started."""
         plan, stores = self._plan, self._stores.at(place)
-        url = redact_url(stores.broker_url)
+        url, paths = redact_url(stores.broker_url), self._doors.paths
+        relay = None
+        if place < len(paths) and paths[place]:
+            watch = Watch(stores.open_coordination) if stores.agrees_elsewhere else None
+            relay = Relay(paths[place], stores.open_node_broker, watch)
+
+        def open_broker() -> Broker:
+            return open_at(stores, paths, place)
+
         book = LeaseBook(self._table, place)
         teller = Teller(self._table, plan.node, self._herald.told.send, SYSTEM_CLOCK)
-        link = self._link(stores.open_broker, url, loud=False)
+        link = self._link(open_broker, url, loud=False)
         reaper = Reaper(link, book, self._settler, plan.node, plan.slot.lease_s, teller)
         ears = KeeperEars(supervisor.connected, supervisor.follow_revokes, reaper.inherit, supervisor.tried)
         now = self._consumption
         terms = KeeperTerms(plan.node, now.queues, now.specs, plan.slot.lease_s, url, now.tasks)
-        link = self._link(stores.open_broker, url, loud=True)
+        link = self._link(open_broker, url, loud=True)
         keeper = Keeper(terms, book, link, stores.open_results_if_on, stores.open_coordination, ears)
         self._consumption.follow(keeper.consume, keeper.know)
-        return Server(place, url, book, keeper, reaper, hands_back=stores.speaks_celery)
+        return Server(place, url, book, keeper, reaper, hands_back=stores.speaks_celery, relay=relay)
 
     def _supervisor(self, pool: Any, pipe: SignalPipe | None) -> Supervisor:
         """The supervisor with its threads, which run from here on."""
@@ -265,7 +302,7 @@ class NodeRun:
             hands = NodeHands(lambda: supervisor.stop(Event.SHUTDOWN))
             accept, serializer = self._settler.message_terms.accept, self._app.conf.typed("task_serializer")
             stores = ControlStores(
-                lambda: self._here().open_broker(),
+                self._open_here,
                 lambda: self._here().open_coordination(),
                 lambda: self._here().open_results_if_on(),
             )
@@ -285,7 +322,7 @@ class NodeRun:
             self._mailbox.rounds.start()
         if plan.remote_control and plan.hand_back:
             self._neighbours = Neighbours(
-                lambda: self._here().open_broker(), self._app.control.broadcast, self._consumption.queues, self._app.tasks
+                self._open_here, self._app.control.broadcast, self._consumption.queues, self._app.tasks
             )
             neighbours = self._neighbours
             self._consumption.follow(lambda queues, _specs: neighbours.consume(queues))
@@ -316,7 +353,13 @@ class NodeRun:
         """The thread that tells the cluster of this node and its calls; not started."""
         plan, app = self._plan, self._app
         self._table.tells = plan.events
-        terms = HeraldTerms(plan.node, plan.heartbeat_s, plan.gossips, app.conf.typed("event_exchange"))
+        terms = HeraldTerms(
+            plan.node,
+            plan.heartbeat_s,
+            plan.gossips,
+            app.conf.typed("event_exchange"),
+            app.conf.typed("event_queue_prefix"),
+        )
 
         def greet() -> None:
             if plan.mingles:
@@ -352,7 +395,7 @@ class NodeRun:
         def tell(waiting: int) -> None:
             supervisor.post(lambda: autoscale.heard(waiting))
 
-        link = self._link(lambda: self._here().open_broker(), self._plan.url, loud=False)
+        link = self._link(self._open_here, self._plan.url, loud=False)
         probe = DepthProbe(link, self._consumption.queues, tell)
         self._consumption.follow(lambda queues, _specs: probe.consume(queues))
         autoscale = supervisor.autoscale = Autoscale(self._table, Scaling(most, least, keepalive_s), probe.ask)
@@ -362,7 +405,7 @@ class NodeRun:
     def _open_port(self, supervisor: Supervisor, listener: socket.socket) -> None:
         """Answer probes and scrapers from here on."""
         depths = self._depths = DepthWatch(
-            self._link(lambda: self._here().open_broker(), self._plan.url, loud=False), lambda: self._consumption.queues
+            self._link(self._open_here, self._plan.url, loud=False), lambda: self._consumption.queues
         )
         depths.want()
         depths.rounds.start()
@@ -443,4 +486,10 @@ class NodeRun:
         for helper in helpers:
             if helper is not None:
                 helper.rounds.join(_GOODBYE_S)
+        relays = [server.relay for server in servers if server.relay is not None]
+        for relay in relays:  # nobody needs them any more
+            relay.stop()
+        for relay in relays:
+            relay.join(_GOODBYE_S)
+        self._doors.close()
         signals.worker_shutdown.send(self._worker)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sedano.app.amqp import specs_of
-from sedano.app.nodenames import node_format, node_name
+from sedano.app.nodenames import node_format, node_name, worker_direct
 from sedano.contracts import QueueSpec
 from sedano.exceptions import ImproperlyConfigured
 from sedano.log import mlevel, redact_url
@@ -131,6 +131,8 @@ def plan_node(app: Celery, options: WorkerOptions, node: str | None = None) -> N
     pool = pool_name(str(read("worker_pool")))
     stores = app.stores
     node = node or node_name(options.hostname)
+    if read("worker_direct"):
+        app.amqp.queues.select_add(worker_direct(node))
     consumed = dict(app.amqp.queues.consume_from)
     if not consumed:
         raise ImproperlyConfigured("there is no queue to consume from: check -Q, -X and task_queues")

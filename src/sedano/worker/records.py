@@ -74,7 +74,7 @@ class Records:
             payload = results.encode_success(
                 call.id, value, date_done=self._now(), group_id=call.group, parent_id=call.parent_id
             )
-            return ResultWrite(call.id, payload, how.ttl_s, True)
+            return ResultWrite(call.id, payload, how.ttl_s, True, (call.reply_to or "") if how.replies else "")
         ready = state in states.READY_STATES
         if children is None and request is not None and (sent := children_of(request)):
             children = [child.as_tuple() for child in sent]
@@ -90,7 +90,8 @@ class Records:
             extended=self._extended(call, request) if how.extended and request is not None else None,
         )
         ttl_s = how.failure_ttl_s if state == states.FAILURE else how.ttl_s
-        return ResultWrite(call.id, results.encode_meta(meta, how.serializer, how.compression), ttl_s, ready)
+        reply_to = (call.reply_to or "") if how.replies else ""
+        return ResultWrite(call.id, results.encode_meta(meta, how.serializer, how.compression), ttl_s, ready, reply_to)
 
     def _extended(self, call: Call, request: Context) -> dict[str, Any]:
         return results.extended_fields(
@@ -133,10 +134,18 @@ class Records:
         of the first call."""
         how = self.how
         root_id, workflow_id = (None, None) if request is None else (request.root_id, request.sedano_workflow)
+        reply_to = None if request is None else request.reply_to  # a chain's steps all answer to whoever sent the chain
         writes: tuple[ResultWrite, ...] = ()
         if how.stored:
             writes = tuple(
-                self.write(Call("", task_id), None, state, exc, traceback=traceback, children=() if position else children)
+                self.write(
+                    Call("", task_id, reply_to=reply_to),
+                    None,
+                    state,
+                    exc,
+                    traceback=traceback,
+                    children=() if position else children,
+                )
                 for position, task_id in enumerate(lost.ids)
             )
         parts = (

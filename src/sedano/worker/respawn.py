@@ -71,6 +71,7 @@ class _Papers(msgspec.Struct):
     parent: int
     path: list[str]
     preparation: dict[str, Any]
+    relays: tuple[str, ...] = ()
     slot: tuple[int, int] | None = None
     trial: int | None = None  # where to write what came of loading the app: that is all there is to do
 
@@ -111,6 +112,7 @@ def _papers(order: RespawnOrder, ends: TemplateEnds, maker: SlotMaker, *, spawni
         parent=os.getpid(),
         path=list(sys.path),
         preparation=preparation,
+        relays=maker.relays,
         trial=trial,
     )
 
@@ -200,6 +202,7 @@ def _maker(papers: _Papers) -> SlotMaker:
         alive_s=papers.alive_s,
         pool=papers.pool,
         tell_fd=papers.tell,
+        relays=papers.relays,
     )
 
 

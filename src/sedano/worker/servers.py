@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from sedano.worker.keeper import Keeper
 from sedano.worker.leasebook import LeaseBook
 from sedano.worker.reaper import Reaper
+from sedano.worker.relay.server import Relay
 from sedano.worker.table import SharedTable
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`place` among the URLs; `url` is redacted; `hands_back`: Celery workers read there, too."""
+    """`place` among the URLs; `url` is redacted; `hands_back`: Celery workers read there, too. `relay` is what keeper, reaper
+    and slots reach it by, None where each has a connection of its own."""
 
     place: int
     url: str
@@ -27,6 +29,15 @@ class Server:
     keeper: Keeper
     reaper: Reaper
     hands_back: bool = False
+    relay: Relay | None = None
+
+    def start(self) -> None:
+        """Start its threads that do not run yet, the one first that the others need."""
+        if self.relay is not None:
+            self.relay.start()
+        for rounds in (self.keeper.rounds, self.reaper.rounds):
+            if not rounds.alive:
+                rounds.start()
 
 
 class Servers:
@@ -39,8 +50,7 @@ class Servers:
         self.current = self._get(0)
 
     def start(self) -> None:
-        self.current.keeper.rounds.start()
-        self.current.reaper.rounds.start()
+        self.current.start()
 
     @property
     def place(self) -> int:
@@ -72,9 +82,7 @@ class Servers:
             left.reaper.rests = True
             left.reaper.rounds.wake()
         left.keeper.leave(lambda: not left.reaper.idle)
-        for rounds in (here.keeper.rounds, here.reaper.rounds):
-            if not rounds.alive:
-                rounds.start()
+        here.start()
         here.keeper.serve()
 
     def hasten(self, until: float) -> None:

@@ -65,7 +65,7 @@ class Settler:
         self.app = app
         self.book = TermsBook(app)
         self.message_terms: MessageTerms = message_terms(app)
-        how = result_terms(app.conf, stored=app.stores.results_url is not None)
+        how = result_terms(app.conf, stored=app.stores.results_url is not None, replies=app.stores.results_are_replies)
         self.records = Records(how, node, app.timezone, options.clock)
         self.finisher = ChordFinisher(app, self.records, node, self.message_terms.accept)
         self._node = node
@@ -214,7 +214,8 @@ class Settler:
         error = exc if isinstance(exc, BaseException) else UnreadableMessage(exc)
         write = None
         if task_id and self.records.how.stored:
-            write = self.records.write(Call(str(task), task_id), None, states.FAILURE, error)
+            call = Call(str(task), task_id, reply_to=_reply_to(delivery))
+            write = self.records.write(call, None, states.FAILURE, error)
         fate, dead = self._dead(Outcome.UNREADABLE, str(error), task_id, task if isinstance(task, str) else "", always=True)
         return Settlement(delivery.tag, Outcome.UNREADABLE, fate, task_id, 0, write, dead=dead)
 
@@ -272,7 +273,7 @@ class Settler:
         reason = BackendStoreError(saferepr(exc, _DETAIL_LENGTH))
 
         def failure(write: ResultWrite) -> ResultWrite:
-            return self.records.write(Call("", write.task_id), None, states.FAILURE, reason)
+            return self.records.write(Call("", write.task_id, reply_to=write.reply_to), None, states.FAILURE, reason)
 
         write = failure(refused.result) if refused.result is not None else None
         return write, tuple(map(failure, refused.more_results))
@@ -393,6 +394,11 @@ class Settler:
 def _is_text(text: str) -> bool:
     """Whether every store can write it: JSON can spell half characters."""
     return text.isascii() or _text(text) == text
+
+
+def _reply_to(delivery: Delivery) -> str | None:
+    where = delivery.message.properties.get("reply_to") if delivery.message is not None else None
+    return where if isinstance(where, str) and _is_text(where) else None
 
 
 def _text(text: str) -> str:

@@ -22,6 +22,7 @@ from sedano.contracts import (
     Delivery,
     Outcome,
     Settlement,
+    Source,
     Standing,
     TurnReply,
     encode_settlement,
@@ -32,7 +33,7 @@ from sedano.exceptions import OperationalError
 from sedano.log import redact_url
 from sedano.protocol.results import decode_meta
 from sedano.rules.lease import may_begin
-from sedano.rules.window import MAX_STASH, MAX_WINDOW, RunTimes, stash_target
+from sedano.rules.window import MAX_STASH, RunTimes, stash_target, widest_window
 from sedano.worker.agreed import Agreed
 from sedano.worker.brisk import brisk
 from sedano.worker.cancelled import heard, told_too_late
@@ -44,6 +45,7 @@ from sedano.worker.intake import Intake
 from sedano.worker.memory import MemoryLimit
 from sedano.worker.openchords import OpenChords
 from sedano.worker.perform import Performer, UserCode
+from sedano.worker.relay.doors import open_at
 from sedano.worker.revocations import Revocations
 from sedano.worker.row import LEAVE, Row
 from sedano.worker.rowview import Phase
@@ -95,8 +97,9 @@ class Slot:
         tallies = ctx.table.tallies[ctx.index]
         self._tallies = tallies if tallies.is_on else None
         self._stores = brisk(app.stores.at(self._row.server), options.lease_s, self._hear)
-        self._broker = self._stores.open_broker()
+        self._broker = open_at(self._stores, ctx.relays, self._row.server)
         self._capabilities = self._broker.capabilities
+        self._widest = widest_window(relayed=self._capabilities.source is Source.SUPERVISOR)
         self._settler = Settler(app, ctx.node, options)
         self._results = SeparateResults(self._stores.open_results_if_on, self._settler.unstorable_pending, options.clock)
         self._chords = OpenChords(self._settler.finisher, self._results, is_shared=self._capabilities.shared_results)
@@ -283,7 +286,7 @@ class Slot:
             self._misjudged = False
             return None
         budget_us = int(self._options.window_s * 1e6)
-        most = min(self._most(), MAX_WINDOW)
+        most = min(self._most(), self._widest)
         return BeginRule(kinds.early, kinds.exceptions, self._times.costs_us(), budget_us, most)
 
     def _most(self) -> int:

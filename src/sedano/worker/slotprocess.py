@@ -48,7 +48,7 @@ class SlotMaker:
     `prepare_logs(ordinal)` gives a slot its own log file where the name of the file asks for that. `alive_s` is
     `worker_proc_alive_timeout`: hooks that take longer are named in the log. `pool` None makes processes with one slot each;
     else its name, or `module:Class`, says what runs many calls in one process.
-    `tell_fd` is where slots tell of their calls.
+    `tell_fd` is where slots tell of their calls. `relays` are the sockets of `SlotContext.relays`.
     """
 
     app: Celery
@@ -59,6 +59,7 @@ class SlotMaker:
     alive_s: float = 4.0
     pool: str | None = None
     tell_fd: int | None = None
+    relays: tuple[str, ...] = ()
 
     def name_of(self, ordinal: int) -> str:
         """What log lines call the process made as number `ordinal`, as in Celery."""
@@ -85,6 +86,7 @@ class SlotMaker:
             wake_fd=ends.wake[index],
             notify_fd=ends.notify,
             tell_fd=self.tell_fd,
+            relays=self.relays,
         )
         status = EX_SOFTWARE
         try:

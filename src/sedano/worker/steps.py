@@ -164,7 +164,7 @@ def _kombu(app: Celery, steps: Sequence[ConsumerStep]) -> Any:
         kombu = importlib.import_module("kombu")
     except ImportError:
         kombu = None
-    if kombu is None or not hasattr(kombu, "Connection"):
+    if kombu is None or not hasattr(kombu, "Consumer"):  # ours, which stands in for it, has none
         raise ImproperlyConfigured(
             f"app.steps['consumer'] has {names}, which consumes through Kombu, and Kombu is not installed: "
             "pip install 'kombu[redis]'"

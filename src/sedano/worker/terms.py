@@ -119,7 +119,8 @@ def task_terms(task: Any, conf: Any) -> TaskTerms:
 
 @dataclass(frozen=True, slots=True)
 class ResultTerms:
-    """How outcomes are stored. `ttl_s` None keeps them for ever; `stored` False stores nothing (no result backend)."""
+    """How outcomes are stored. `ttl_s` None keeps them for ever; `stored` False stores nothing (no result backend). With
+    `replies` they are sent to whoever made the call, so that a record must say where that is."""
 
     stored: bool
     serializer: str
@@ -128,9 +129,10 @@ class ResultTerms:
     failure_ttl_s: float | None
     chord_ttl_s: float
     extended: bool
+    replies: bool = False
 
 
-def result_terms(conf: Any, *, stored: bool) -> ResultTerms:
+def result_terms(conf: Any, *, stored: bool, replies: bool = False) -> ResultTerms:
     ttl_s, failure_ttl_s = conf.typed("result_expires"), conf.typed("result_failure_expires")
     return ResultTerms(
         stored=stored,
@@ -140,6 +142,7 @@ def result_terms(conf: Any, *, stored: bool) -> ResultTerms:
         failure_ttl_s=(ttl_s if failure_ttl_s is None else failure_ttl_s) or None,
         chord_ttl_s=conf.typed("result_chord_expires") or ttl_s or 86400.0,
         extended=bool(conf.typed("result_extended")),
+        replies=replies,
     )
 
 

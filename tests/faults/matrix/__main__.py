@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ from pathlib import Path
 from tests.faults.matrix import table
 from tests.faults.matrix.catalog import FAULTS
 from tests.faults.matrix.shapes import ACKS, POOLS, STORES
+from tests.faults.matrix.stage import RABBIT
 from tests.faults.matrix.verdict import Found
+from tests.rabbit import RabbitServer
 from tests.servers import is_left_out
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -45,8 +48,8 @@ def cells_of(asked: argparse.Namespace) -> list[Cell]:
         for store in STORES
         for pool in POOLS
         for acks in ACKS
-        if fault.fits(store, POOLS[pool])
-        and (store != "redis" or not is_left_out("redis"))
+        if fault.fits(store, POOLS[pool], acks)
+        and (store == "sqlite" or not is_left_out(store))
         and (not asked.store or store in asked.store)
         and (not asked.pool or pool in asked.pool)
         and (not asked.acks or acks in asked.acks)
@@ -108,6 +111,20 @@ def run_until_it_hits(cell: Cell, *, quick: bool, seed: int, keep: Path) -> Foun
     return found
 
 
+@contextlib.contextmanager
+def shared_server(cells: Sequence[Cell]) -> Iterator[None]:
+    """RabbitMQ takes seconds to start: one server for all cells that do not break it."""
+    if all(cell.store != "rabbitmq" for cell in cells):
+        yield
+        return
+    with RabbitServer() as server:
+        os.environ[RABBIT] = str(server.folder)
+        try:
+            yield
+        finally:
+            del os.environ[RABBIT]
+
+
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev faults", description="The fault matrix.")
     parser.add_argument("--quick", action="store_true", help="fewer calls and faults in each cell; writes nothing")
@@ -137,7 +154,7 @@ def main(words: Sequence[str]) -> int:
         print("no such cell: that fault is not about that store or pool")
         return 2
     print(f"{len(cells)} cells, {asked.jobs} at a time, seed {asked.seed}", flush=True)
-    with ThreadPoolExecutor(asked.jobs) as pool:
+    with shared_server(cells), ThreadPoolExecutor(asked.jobs) as pool:
         work = [
             (cell, pool.submit(run_until_it_hits, cell, quick=asked.quick, seed=asked.seed, keep=asked.keep)) for cell in cells
         ]

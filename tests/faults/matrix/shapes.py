@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from tests.faults.matrix.stage import Stage
 
 Setting = Literal["plain", "lasting", "proxy", "sentinel", "small disk", "impatient"]
-"""What a fault needs around the store: Redis that writes every command to its file before it answers; a proxy between the nodes
-and Redis; a master with a replica and a sentinel; a disk of a few MB; SQLite that waits half a second for a lock."""
+"""What a fault needs around the store: a server of its own (Redis then writes every command to its file before it answers); a
+proxy between the nodes and the server; a master with a replica and a sentinel; a disk of a few MB; SQLite that waits half a
+second for a lock."""
 
-STORES = ("sqlite", "redis")
+STORES = ("sqlite", "redis", "rabbitmq")
 ACKS = ("early", "late")
 LEASE_S = 2.0
 
@@ -58,7 +59,8 @@ class Fault:
     `act` does it as often as the stage asks for and calls `stage.hit` each time that it really did. `part` is the process that
     it is about: pools without it have no such cell. `must_interrupt`: it is about calls that run, so a run in which no begun
     call was hit shows nothing. `forgives`: what the store itself loses by this fault is told and not counted.
-    `beside`: it meets nothing that runs calls, so pools that are `like` another have no such cell.
+    `beside`: it meets nothing that runs calls, so pools that are `like` another have no such cell. `heartbeat_s`: of nodes on
+    RabbitMQ, for the server to notice one that says nothing. `early_only`: stores on which it is nothing under late ack.
     """
 
     name: str
@@ -72,10 +74,13 @@ class Fault:
     must_interrupt: bool = False
     forgives: bool = False
     beside: bool = False
+    heartbeat_s: int = 0
+    early_only: tuple[str, ...] = ()
 
-    def fits(self, store: str, pool: Pool) -> bool:
+    def fits(self, store: str, pool: Pool, acks: str) -> bool:
         has_part = self.part is None or self.part in pool.parts
-        return store in self.stores and has_part and not (self.beside and pool.like)
+        has_acks = acks == "early" or store not in self.early_only
+        return store in self.stores and has_part and has_acks and not (self.beside and pool.like)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from tests.faults.arena import Arena, arena
 from tests.faults.matrix.load import Load, Progress
 from tests.faults.matrix.shapes import Fault, Pool, Size
 from tests.faults.sentinels import Cluster
+from tests.rabbit import RabbitServer
 from tests.servers import RedisServer
 
 from sedano.testing.faults import CrashAt
@@ -20,6 +22,7 @@ from sedano.testing.node import Node
 from sedano.testing.proxy import Proxy
 
 PATIENCE_S = 60.0
+RABBIT = "SEDANO_FAULTS_RABBIT"  # names the folder of a RabbitMQ server that cells share
 
 
 class NotHit(Exception):
@@ -33,9 +36,11 @@ class Place:
     url: str
     node_url: str
     server: RedisServer | None = None
+    rabbit: RabbitServer | None = None
     proxy: Proxy | None = None
     cluster: Cluster | None = None
     file: Path | None = None
+    results: str = ""  # where they are not beside the calls
 
 
 @contextlib.contextmanager
@@ -48,12 +53,34 @@ def place_of(store: str, fault: Fault, folder: Path) -> Iterator[Place]:
         elif fault.setting == "sentinel":
             cluster = stack.enter_context(Cluster(folder))
             yield Place(cluster.url, cluster.url, cluster=cluster)
+        elif store == "rabbitmq":
+            yield stack.enter_context(rabbit_place(fault, folder))
         else:
             lasting = ["--appendonly", "yes", "--appendfsync", "always"] if fault.setting == "lasting" else []
             server = stack.enter_context(RedisServer(*lasting))
             proxy = stack.enter_context(Proxy(server.socket)) if fault.setting == "proxy" else None
             node_url = server.url if proxy is None else f"redis://{proxy.host}:{proxy.port}/0"
-            yield Place(server.url, node_url, server, proxy)
+            yield Place(server.url, node_url, server, proxy=proxy)
+
+
+@contextlib.contextmanager
+def rabbit_place(fault: Fault, folder: Path) -> Iterator[Place]:
+    """A virtual host of its own; results stand in a file."""
+    with contextlib.ExitStack() as stack:
+        is_shared = fault.setting != "lasting" and RABBIT in os.environ
+        server = RabbitServer(folder=Path(os.environ[RABBIT])) if is_shared else stack.enter_context(RabbitServer())
+        url = server.new_vhost()
+        if is_shared:
+            stack.callback(server.delete_vhost, url)
+        node_url = url
+        if fault.setting == "proxy":
+            proxy = stack.enter_context(Proxy(("127.0.0.1", server.port)))
+            node_url = url.replace(f":{server.port}/", f":{proxy.port}/")
+        else:
+            proxy = None
+        if fault.heartbeat_s:
+            node_url += f"?heartbeat={fault.heartbeat_s}"
+        yield Place(url, node_url, rabbit=server, proxy=proxy, results=f"sqlite:///{folder}/results.db")
 
 
 @dataclass
@@ -70,6 +97,7 @@ class Stage:
     hits: int = 0
     last_fault: float = 0.0
     forgiven: set[str] = field(default_factory=set)
+    may_repeat: set[str] = field(default_factory=set)  # the server itself may give them out again
     notes: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)  # of every node that starts from now on
     _count: int = 0
@@ -78,6 +106,11 @@ class Stage:
     def server(self) -> RedisServer:
         assert self.place.server is not None
         return self.place.server
+
+    @property
+    def rabbit(self) -> RabbitServer:
+        assert self.place.rabbit is not None
+        return self.place.rabbit
 
     @property
     def proxy(self) -> Proxy:
@@ -103,7 +136,7 @@ class Stage:
             crash,
             concurrency=self.pool.few if small else self.pool.slots,
             options=[*self.pool.options, *options],
-            **{"FAULT_BROKER": url, "FAULT_RESULTS": url, **self.pool.environment, **self.environment},
+            **{"FAULT_BROKER": url, "FAULT_RESULTS": self.place.results or url, **self.pool.environment, **self.environment},
         )
 
     def two_nodes(self) -> tuple[Node, Node]:
@@ -140,7 +173,7 @@ class Stage:
 def stage_of(store: str, fault: Fault, pool: Pool, acks: str, size: Size, folder: Path, seed: int) -> Iterator[Stage]:
     with place_of(store, fault, folder) as place:
         options = {"lease_s": fault.lease_s, "deliveries": fault.deliveries}
-        with arena(folder, place.url, place.url, acks, **options) as run:
+        with arena(folder, place.url, place.results or place.url, acks, **options) as run:
             progress = Progress(run.ledger.path)
             load = Load(run, progress, size.calls, pool.step_s)
             yield Stage(run, place, pool, size, load, progress, random.Random(seed))

@@ -64,7 +64,7 @@ def rows(store: str, pools: Sequence[str], known: Mapping[str, Found]) -> list[s
     lines = ["| what happens | " + " | ".join(f"{pool}, {acks}" for pool, acks in columns) + " |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for fault in FAULTS.values():
-        if any(fault.fits(store, POOLS[pool]) for pool in pools):
+        if any(fault.fits(store, POOLS[pool], acks) for pool, acks in columns):
             fields = [short(known.get(f"{store} {pool} {acks} {fault.name}"), fault) for pool, acks in columns]
             lines.append(f"| {fault.title} (`{fault.name}`) | " + " | ".join(fields) + " |")
     return lines

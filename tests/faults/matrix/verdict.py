@@ -22,7 +22,8 @@ class Found:
 
     `lost`: SUCCESS without a run; a late-ack call recorded as lost. `repeated`: early-ack attempts that started twice.
     `stuck`: no outcome. `late`: started more than two leases after it was due and the last fault was over. `recorded`:
-    early-ack calls with the outcome `WorkerLostError`; `again`: late-ack attempts that started twice; both are as promised.
+    early-ack calls with the outcome `WorkerLostError`; `again`: attempts that started twice, late-ack ones, and
+    those whose acknowledgement the server itself has forgotten; both are as promised.
     `interrupted`: started and not ended, the proof that the fault hit calls that ran. `forgiven`: gone with the store's data.
     `refused`: the client was told that the store did not take the call.
     """
@@ -58,13 +59,17 @@ def verdict_of(stage: Stage, fault: Fault, outcomes: dict[str, Outcome]) -> tupl
     gone = {task_id for task_id in told.stuck if task_id in stage.forgiven} if fault.forgives else set()
     lost = [task_id for task_id in told.lost if task_id not in stage.forgiven]
     stuck = [task_id for task_id in told.stuck if task_id not in gone]
-    doubled = [task_id for task_id in told.doubled if task_id not in stage.forgiven]
+    doubled = [task_id for task_id in told.doubled if task_id not in stage.forgiven | stage.may_repeat]
     late = sum(
         starts[f"{task_id}:0"][-1] > max(due, stage.last_fault) + 2 * stage.run.lease_s
         for task_id, due in stage.load.due.items()
         if starts[f"{task_id}:0"]
     )
-    again = sum(len(moments) > 1 for moments in starts.values()) if stage.run.acks == "late" else 0
+    may_start_again = None if stage.run.acks == "late" else stage.may_repeat
+    again = sum(
+        len(moments) > 1 and (may_start_again is None or attempt.partition(":")[0] in may_start_again)
+        for attempt, moments in starts.items()
+    )
     found = Found(
         calls=len(stage.run.calls), hits=stage.hits, lost=len(lost), repeated=len(doubled), stuck=len(stuck), late=late,
         recorded=len(told.recorded), again=again, interrupted=len(told.interrupted), forgiven=len(gone),

@@ -16,6 +16,8 @@ app.conf.update(
     task_track_started=False,
     worker_lease_time=float(os.environ.get("FAULT_LEASE", "2")),
 )
+if os.environ.get("FAULT_AGREED"):  # beside a broker that keeps messages and nothing else
+    app.conf.schedule_store = os.environ["FAULT_AGREED"]
 ledger = Ledger(os.environ["FAULT_LEDGER"])
 
 

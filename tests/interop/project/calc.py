@@ -1,8 +1,8 @@
 """The project that both engines run, written as for Celery: nothing in it knows of Sedano.
 
-The environment says where: INTEROP_URL is broker and results, INTEROP_FOLDER holds the files that tests look at,
-INTEROP_VISIBILITY is the visibility timeout in seconds, INTEROP_SETTINGS more settings as JSON; those that name a key make it
-sign its messages.
+The environment says where: INTEROP_URL is the broker, INTEROP_RESULTS the result store when that is another, INTEROP_FOLDER
+holds the files that tests look at, INTEROP_VISIBILITY is the visibility timeout in seconds, INTEROP_SETTINGS more settings as
+JSON; those that name a key make it sign its messages.
 """
 
 import json
@@ -15,13 +15,18 @@ from celery.utils.log import get_task_logger
 
 URL = os.environ["INTEROP_URL"]
 FOLDER = os.environ["INTEROP_FOLDER"]
+# RabbitMQ has no such thing, and py-amqp minds.
+VISIBILITY = {} if URL.startswith("amqp") else {"visibility_timeout": float(os.environ.get("INTEROP_VISIBILITY", "3600"))}
 
-app = Celery("calc", broker=URL, backend=URL)
+app = Celery("calc", broker=URL, backend=os.environ.get("INTEROP_RESULTS", URL))
 app.conf.update(
     accept_content=["json", "pickle", "yaml", "msgpack"],
     broker_connection_retry_on_startup=True,
     task_unknown_timeout=0,  # of Sedano: as Celery
-    broker_transport_options={"visibility_timeout": float(os.environ.get("INTEROP_VISIBILITY", "3600"))},
+    schedule_store=os.environ.get("INTEROP_ORDERS"),  # of Sedano
+    broker_transport_options={}
+    if "amqp" in URL
+    else {"visibility_timeout": float(os.environ.get("INTEROP_VISIBILITY", "3600"))},
 )
 app.conf.update(json.loads(os.environ.get("INTEROP_SETTINGS", "{}")))
 if app.conf.security_key:
@@ -181,11 +186,11 @@ def auto(self, failures):
 
 
 @app.task(bind=True, max_retries=None)
-def hop(self, queues, trail=()):
+def hop(self, queues, trail=(), countdown=0.05):
     """Retries itself in one queue after another; who ran it, and as which retry."""
     trail = [*trail, [ENGINE, self.request.retries]]
     if queues:
-        raise self.retry(args=(queues[1:], trail), queue=queues[0], countdown=0.05)
+        raise self.retry(args=(queues[1:], trail), queue=queues[0], countdown=countdown)
     return trail
 
 

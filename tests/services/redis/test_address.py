@@ -10,7 +10,7 @@ from sedano.contracts import OpenOptions
 from sedano.drivers import redis
 from sedano.drivers.redis.address import Address, Server, address_of
 from sedano.drivers.redis.keys import Keys, keys_of, result_keys_of
-from sedano.drivers.redis.tls import new_context
+from sedano.drivers.tls import new_context
 from sedano.exceptions import ImproperlyConfigured
 
 
@@ -87,22 +87,22 @@ def test_given_tls_parameters_when_a_context_is_made_then_they_count() -> None:
     assert parse("redis://h").tls is None
     wanted = parse("rediss://h?ssl_cert_reqs=CERT_NONE").tls
     assert wanted is not None
-    context = new_context(wanted)
+    context = new_context(wanted, "Redis")
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
-    strict = new_context(parse("valkeys://h").tls or {})
+    strict = new_context(parse("valkeys://h").tls or {}, "Redis")
     assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 def test_given_the_ssl_setting_when_parsed_then_a_plain_scheme_becomes_tls() -> None:
     address = address_of("redis://h", {}, OpenOptions(ssl={"ssl_cert_reqs": ssl.CERT_OPTIONAL}))
     assert address.tls is not None
-    assert new_context({**address.tls, "ssl_check_hostname": False}).verify_mode is ssl.CERT_OPTIONAL
+    assert new_context({**address.tls, "ssl_check_hostname": False}, "Redis").verify_mode is ssl.CERT_OPTIONAL
 
 
 @pytest.mark.parametrize("options", [{"ssl_cert_reqs": "maybe"}, {"ssl_ca_certs": "/nowhere/ca.pem"}, {"ssl_keyfile": "/k"}])
 def test_given_unusable_tls_parameters_when_a_context_is_made_then_the_configuration_is_blamed(options: dict[str, str]) -> None:
     with pytest.raises(ImproperlyConfigured, match="ssl"):
-        new_context(options)
+        new_context(options, "Redis")
 
 
 @pytest.mark.parametrize(

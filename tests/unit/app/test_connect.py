@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from tests.apps import MakeApp
 
 from sedano import Celery
-from sedano.app import connect, home
+from sedano.app import connect, home, schemes
 from sedano.app.connect import Stores
-from sedano.contracts import Change
+from sedano.contracts import AmqpOptions, Change, Pause, Revoke
 from sedano.drivers import memory, redis
 from sedano.exceptions import ImproperlyConfigured, UnknownStore
 from sedano.result import DisabledBackend
@@ -134,7 +135,7 @@ def test_given_a_scheme_that_the_redis_driver_reads_then_an_app_takes_it_and_its
     stores.open_broker().close()  # connects at first use
 
 
-@pytest.mark.parametrize("scheme", sorted(connect.COMING))
+@pytest.mark.parametrize("scheme", sorted(schemes.COMING))
 def test_given_any_other_transport_of_celerys_then_the_error_says_which_driver_will_bring_it(
     make_app: MakeApp, scheme: str
 ) -> None:
@@ -145,8 +146,6 @@ def test_given_any_other_transport_of_celerys_then_the_error_says_which_driver_w
 @pytest.mark.parametrize(
     ("broker", "words"),
     [
-        ("amqp://guest@localhost//", ["amqp://", "rabbitmq driver"]),
-        ("pyamqp://", ["rabbitmq driver"]),
         ("sqs://", ["kombu driver"]),
         ("reids://localhost", ["reids://", "Did you mean redis://"]),
         ("rediss+socket:///run/no.sock", ["rediss+socket://", "Did you mean redis+socket://"]),
@@ -163,8 +162,9 @@ def test_given_a_scheme_without_a_driver_then_the_error_says_what_there_is(
 @pytest.mark.parametrize(
     ("backend", "word"),
     [
-        ("rpc://", "rpc"),
-        ("rpc", "rpc"),
+        ("rpc://", "the broker is memory://x: set result_backend to the URL of a store"),
+        ("rpc", "or take RabbitMQ"),
+        ("amqp://h//", "RabbitMQ keeps no results. Set result_backend to rpc://"),
         ("db+sqlite:///x", "SQLAlchemy"),
         ("mongodb://h", "mongodb"),
         ("x.y:Backend", "Backend"),
@@ -204,7 +204,9 @@ def test_given_a_missing_client_library_then_the_error_says_what_to_install(
 PRELOADED = """
 import sys
 from sedano import Celery
-loaded = lambda: sorted(name.rpartition(".")[2] for name in sys.modules if name.count(".") == 2 and "sedano.drivers." in name)
+def loaded():
+    packages = set(name.rpartition(".")[0] for name in sys.modules)
+    return sorted(name.rpartition(".")[2] for name in packages if name.count(".") == 2 and "sedano.drivers." in name)
 app = Celery("a", broker={broker!r}, backend={backend!r})
 print(loaded())
 app.finalize()
@@ -218,7 +220,6 @@ print(loaded())
         ("redis://localhost", None, ["redis"]),
         ("memory://", "sqlite:////tmp/no.db", ["memory", "sqlite"]),
         (None, None, ["sqlite"]),
-        ("amqp://", None, []),
         ("redis://localhost", "rpc://", []),
     ],
 )
@@ -283,7 +284,8 @@ def test_given_several_urls_to_read_and_one_to_write_then_both_are_kept(make_app
         ({"broker": "redis://a;redis://b", "broker_failover_strategy": "roundabout"}, "'roundabout' is not known"),
         ({"broker": "redis://a;redis://b", "broker_failover_strategy": lambda _: ["redis://c"]}, "'redis://c', which is none"),
         ({"broker": "redis://a;redis://b", "broker_failover_strategy": lambda _: []}, "gave no URL at all"),
-        ({"broker": "redis://a;amqp://b"}, "amqp:// comes with the rabbitmq driver"),
+        ({"broker": "redis://a;sqs://b"}, "sqs:// comes with the kombu driver"),
+        ({"broker": "rpc://"}, "rpc:// is for result_backend only"),
     ],
 )
 def test_given_servers_that_cannot_stand_in_for_each_other_then_it_is_said(
@@ -361,3 +363,123 @@ def test_given_a_broker_that_keeps_no_schedules_then_the_error_says_what_to_set(
     monkeypatch.delattr(memory, "open_schedules")
     with pytest.raises(ImproperlyConfigured, match="memory://calls keeps no schedules: set schedule_store"):
         stores.open_schedules("proj")
+
+
+# -- RabbitMQ ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://", "amqp://guest@localhost//", "amqps://h/v", "pyamqp://h:1", "librabbitmq://h", "AMQP://h"]
+)
+def test_given_a_url_of_rabbitmq_then_celery_may_share_its_queues(make_app: MakeApp, url: str) -> None:
+    stores = make_app(broker=url, backend="rpc://").stores
+
+    assert (stores.broker_url, stores.write_url, stores.results_url) == (url, url, "rpc://")
+    assert stores.speaks_celery
+    assert stores.results_are_replies
+    assert stores.shared_results
+
+
+def test_given_several_rabbitmqs_then_each_is_a_server_of_its_own(make_app: MakeApp) -> None:
+    stores = make_app(broker="amqp://u:p@a//;amqp://u:p@b//", broker_failover_strategy="shuffle").stores
+
+    assert stores.broker_urls == stores.write_urls == ("amqp://u:p@a//", "amqp://u:p@b//")
+    assert stores.strategy == "shuffle"
+
+
+def test_given_rabbitmq_and_results_elsewhere_then_they_do_not_share(make_app: MakeApp) -> None:
+    stores = make_app(broker="amqp://", backend="redis://localhost").stores
+
+    assert not stores.results_are_replies
+    assert not stores.shared_results
+
+
+def test_given_rabbitmq_alone_then_what_nodes_agree_on_stands_in_the_store_of_this_host(
+    tmp_path: Path, make_app: MakeApp
+) -> None:
+    app = make_app(broker="amqp://u@nowhere.invalid//")
+    app.module_file = str(tmp_path / "tasks.py")
+    stores = app.stores
+    url = f"sqlite:///{tmp_path}/.sedano/sedano.db"
+
+    assert (stores.agrees_elsewhere, stores.agrees_on_host, stores.schedules_url) == (True, True, url)
+    assert (stores.embedded, stores.schedules_share_broker, stores.carries_schedules) == (None, False, True)
+    with closing(stores.open_coordination()) as coordination:
+        coordination.revoke([Revoke("id")], keep_s=60)
+    with closing(stores.open_schedule_coordination()) as coordination:
+        assert coordination.acquire("lock", "me", ttl_s=60) is not None
+    with closing(stores.open_schedules("proj")) as schedules:
+        schedules.put([Change("a", b"x", None)])
+    with closing(connect.load_driver(url).open_coordination(url, stores.options)) as coordination:
+        assert [order.task_id for order in coordination.revokes()[1]] == ["id"]
+        assert coordination.holder("lock") is not None
+    assert (tmp_path / ".sedano" / ".gitignore").read_text() == "*\n"
+
+
+def test_given_a_schedule_store_beside_rabbitmq_then_nodes_agree_there(make_app: MakeApp) -> None:
+    stores = make_app(broker="amqp://", schedule_store="redis://localhost/5").stores
+    assert (stores.agrees_elsewhere, stores.agrees_on_host, stores.beside) == (True, False, None)
+
+    other = make_app(broker="amqp://", schedule_store="memory://agreed").stores
+    with closing(other.open_coordination()) as coordination:
+        coordination.pause([Pause("q", 1.0)])
+    with closing(memory.open_coordination("memory://agreed", other.options)) as coordination:
+        assert [pause.queue for pause in coordination.pauses()] == ["q"]
+
+    own = make_app(broker="redis://localhost", schedule_store="sqlite:///x.db").stores
+    assert (own.agrees_elsewhere, own.agrees_on_host) == (False, False)
+
+
+def test_given_no_folder_to_be_had_beside_rabbitmq_then_the_error_says_what_to_set(tmp_path: Path, make_app: MakeApp) -> None:
+    app = make_app(broker="amqp://u:hidden@h//")
+    (tmp_path / ".sedano").write_text("a file stands in the way")
+    app.module_file = str(tmp_path / "tasks.py")
+
+    with pytest.raises(ImproperlyConfigured, match="set schedule_store to the URL of a store") as raised:
+        app.stores.open_coordination()
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.setting(
+    "broker_heartbeat",
+    "broker_login_method",
+    "broker_native_delayed_delivery_queue_type",
+    "control_queue_durable",
+    "control_queue_exclusive",
+    "control_queue_expires",
+    "control_queue_ttl",
+    "event_queue_durable",
+    "event_queue_exclusive",
+    "event_queue_expires",
+    "event_queue_prefix",
+    "event_queue_ttl",
+    "result_persistent",
+)
+def test_given_settings_for_a_broker_with_exchanges_then_its_driver_gets_them(make_app: MakeApp) -> None:
+    stores = make_app(
+        broker="amqp://",
+        backend="rpc://",
+        broker_heartbeat=30,
+        broker_login_method="EXTERNAL",
+        broker_use_ssl={"ca_certs": "ca.pem"},
+        broker_transport_options={"confirm_publish": False},
+        broker_native_delayed_delivery_queue_type="classic",
+        event_queue_prefix="ev",
+        event_queue_expires=1,
+        event_queue_ttl=timedelta(seconds=2),
+        event_queue_durable=True,
+        event_queue_exclusive=False,
+        control_queue_expires=3,
+        control_queue_ttl=4,
+        control_queue_durable=True,
+        control_queue_exclusive=False,
+        result_persistent=True,
+        result_expires=5,
+    ).stores
+
+    options = stores.options
+    assert (options.heartbeat_s, options.login_method, options.ssl) == (30.0, "EXTERNAL", {"ca_certs": "ca.pem"})
+    assert options.transport == {"confirm_publish": False}
+    assert options.amqp == AmqpOptions("ev", 1.0, 2.0, True, False, 3.0, 4.0, True, False, True, 5.0, "classic")
+    assert stores.results_options == options  # it is one connection's worth of settings
+    assert make_app(broker="amqp://").stores.options.amqp == AmqpOptions()

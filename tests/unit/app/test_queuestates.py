@@ -13,14 +13,16 @@ LEASES = [LeaseRecord("ours/0", "ours@a", 1, 0), LeaseRecord("ours/1", "ours@a",
 def test_nodes_are_named_by_queue_and_those_without_a_lease_are_celerys() -> None:
     answers = [{"ours@a": [{"name": "mail"}, {"name": "celery"}]}, {"old@c": [{"name": "mail"}]}]
     found = consumers_of(answers, LEASES)
-    assert found == Consumers({"mail": ["old@c", "ours@a"], "celery": ["ours@a"]}, ["mute@b"], frozenset({"old@c"}))
+    assert found == Consumers(
+        {"mail": ["old@c", "ours@a"], "celery": ["ours@a"]}, ["mute@b"], frozenset({"old@c"}), frozenset({"ours@a"})
+    )
 
 
 def test_answers_of_another_form_say_nothing() -> None:
     odd: list[dict[str, Any]] = [
         {"ours@a": {"error": "KeyError('active_queues')"}}, {"mute@b": None}, {"x@y": [1, {"name": 2}, {}, "celery"]}
     ]  # fmt: skip
-    assert consumers_of(odd, LEASES) == Consumers({}, [], frozenset({"x@y"}))
+    assert consumers_of(odd, LEASES) == Consumers({}, [], frozenset({"x@y"}), frozenset({"ours@a", "mute@b"}))
 
 
 def test_a_state_joins_counts_pause_consumers_and_age() -> None:

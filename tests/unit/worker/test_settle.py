@@ -311,3 +311,26 @@ def test_given_half_characters_in_what_cannot_be_run_then_its_letter_can_be_writ
     assert settlement.dead is not None
     assert (settlement.dead.task, settlement.dead.detail) == ("early\\ud800", "wrong: \\udfff")
     encode_settlement(settlement)
+
+
+def test_given_results_that_are_sent_to_callers_then_each_record_names_the_queue_of_its_caller() -> None:
+    later = [{"task": "late", "options": {"task_id": "next"}}]
+    app, delivery = make_app(), delivery_of("early", reply_to="caller", chain=later)
+    told, kept = Settler(app, NODE, OPTIONS), Settler(app, NODE, OPTIONS)
+    told.records.how = replace(told.records.how, replies=True)
+
+    for settler, where in ((told, "caller"), (kept, "")):
+        held = held_of(settler, delivery)
+        request = request_of(held.call, delivery, NODE, held.body)
+        failed = settler.settle(held, request, FAILURE)
+        ends = [
+            failed,
+            settler.unreadable(delivery, "no message"),
+            settler.expired(delivery),
+            settler.unknown(delivery, held.call),
+            settler.unstorable(failed, ValueError("full")),
+            Settlement("t", Outcome.SUCCESS, result=settler.records.write(held.call, None, "SUCCESS", 5)),
+        ]
+        assert [[write.reply_to for write in end.writes] for end in ends] == [
+            [where, where], [where], [where, where], [where, where], [where, where], [where]
+        ]  # fmt: skip

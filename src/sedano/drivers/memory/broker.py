@@ -32,10 +32,10 @@ from sedano.contracts import (
     pending_of,
 )
 from sedano.drivers.memory import workflows
-from sedano.drivers.memory.owners import Held, Owner
 from sedano.drivers.memory.queues import Item
 from sedano.drivers.memory.store import Store
 from sedano.drivers.memory.waking import Waker
+from sedano.drivers.owners import Held, Owner
 from sedano.exceptions import LeaseLost, UnreadableMessage
 from sedano.protocol import envelope
 
@@ -65,7 +65,7 @@ class MemoryBroker:
 
     def declare(self, queues: Iterable[QueueSpec]) -> None:
         with self._store.lock:
-            for spec in queues:
+            for spec in filter(lambda spec: spec.name, queues):
                 self._store.queues.declare(spec)
 
     # -- leases -------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class MemoryBroker:
 
     # -- parts of a turn ----------------------------------------------------------------------------------------------
 
-    def _check(self, owner: Owner, settle: Sequence[Settlement]) -> None:
+    def _check(self, owner: Owner[Item], settle: Sequence[Settlement]) -> None:
         """Raise what a settlement could raise before anything of the turn is applied."""
         for settlement in settle:
             if settlement.tag in owner.held:
@@ -260,7 +260,7 @@ class MemoryBroker:
                 for outgoing in settlement.messages_out:
                     self._store.queues.items_of(outgoing, 0.0)
 
-    def _settle(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
+    def _settle(self, owner: Owner[Item], settlement: Settlement, reply: TurnReply) -> None:
         key = pending_key(settlement.tag)
         held = owner.held.pop(settlement.tag, None)
         if held is None and (key is None or owner.pendings.pop(key, None) is None):
@@ -278,7 +278,7 @@ class MemoryBroker:
         elif settlement.fate is Fate.REQUEUE:
             self._store.queues.put_last(_redelivered(held.item, self._clock.wall()))
 
-    def _write_result(self, owner: Owner, settlement: Settlement, reply: TurnReply) -> None:
+    def _write_result(self, owner: Owner[Item], settlement: Settlement, reply: TurnReply) -> None:
         now, records = self._clock.wall(), self._store.records
         for write in settlement.writes:
             records.write(write, now)
@@ -294,14 +294,14 @@ class MemoryBroker:
         if settlement.ends_chord:
             records.end_chord(settlement.ends_chord, now)
 
-    def _delay(self, owner: Owner, order: Delay, reply: TurnReply) -> None:
+    def _delay(self, owner: Owner[Item], order: Delay, reply: TurnReply) -> None:
         items = self._store.owners.take(owner, [order.tag], Standing.RESERVED, *_BEGUN)
         if not items:
             reply.refused.append(order.tag)
         for item in items:
             self._store.queues.delay(item, order.due)
 
-    def _begin(self, owner: Owner, order: Begin, reply: TurnReply) -> None:
+    def _begin(self, owner: Owner[Item], order: Begin, reply: TurnReply) -> None:
         held = owner.held.get(order.tag)
         if held is None:
             reply.refused.append(order.tag)
@@ -314,7 +314,7 @@ class MemoryBroker:
 
     # -- shared steps -------------------------------------------------------------------------------------------------
 
-    def _give_back(self, owner: Owner, tags: Sequence[str], *standings: Standing) -> int:
+    def _give_back(self, owner: Owner[Item], tags: Sequence[str], *standings: Standing) -> int:
         items = self._store.owners.take(owner, tags, *standings)
         self._store.queues.put_first(items)
         return len(items)
@@ -327,7 +327,7 @@ class MemoryBroker:
         return Depth(name, queues.ready(name), queues.delayed(name), reserved, begun, dead, parked, queues.since(name), paused)
 
 
-def _delivery(held: Held) -> Delivery:
+def _delivery(held: Held[Item]) -> Delivery:
     delivery = Delivery(held.tag, held.item.queue, held.item.raw, None, priority=held.item.step, standing=held.standing)
     try:
         message = envelope.decode(held.item.raw)

@@ -10,12 +10,12 @@ from sedano.contracts import Outgoing
 from sedano.drivers.memory.agreements import Agreements
 from sedano.drivers.memory.book import Book
 from sedano.drivers.memory.deadletters import DeadLetters
-from sedano.drivers.memory.owners import Owners
 from sedano.drivers.memory.queues import STEPS, Item, Queues
 from sedano.drivers.memory.records import Records
 from sedano.drivers.memory.switchboard import Switchboard
 from sedano.drivers.memory.waking import Waker
 from sedano.drivers.memory.workflows import Workflows
+from sedano.drivers.owners import Owners
 from sedano.exceptions import ImproperlyConfigured
 
 SCHEMES = ("memory", "cache+memory")
@@ -30,7 +30,7 @@ class Store:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.queues = Queues(on_ready=self._wake_waiting)
-        self.owners = Owners()
+        self.owners: Owners[Item] = Owners()
         self.dead = DeadLetters()
         self.records = Records()
         self.agreements = Agreements()

@@ -37,6 +37,8 @@ class Router:
         """Write the bindings as Kombu 5.7 does, permanent ones where the queue does not expire."""
         sets: list[tuple[str, str]] = []
         for spec in queues:
+            if not spec.name:
+                continue
             self._noted.add(spec.name)
             sets.append((self._keys.own("queues"), spec.name))
             if spec.exchange and spec.exchange_type == "fanout":

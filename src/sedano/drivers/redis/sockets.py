@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, TypeGuard
 
 from sedano.drivers.redis.address import Address, Server
-from sedano.drivers.redis.tls import new_context
+from sedano.drivers.tls import new_context
 
 if TYPE_CHECKING:
     import ssl
@@ -42,7 +42,7 @@ def _prepare(stream: socket.socket, address: Address, server: Server) -> socket.
             for option, value in address.keepalive_options.items():
                 stream.setsockopt(socket.IPPROTO_TCP, option, value)
     if address.tls is not None:
-        stream = new_context(address.tls).wrap_socket(stream, server_hostname=server.host or None)
+        stream = new_context(address.tls, "Redis").wrap_socket(stream, server_hostname=server.host or None)
         stream.settimeout(address.socket_timeout_s)
         return stream
     if type(stream).__module__ != "socket":  # gevent's or eventlet's, to which the kernel's timeouts mean nothing

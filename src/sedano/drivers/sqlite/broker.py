@@ -71,7 +71,8 @@ class SqliteBroker:
     def declare(self, queues: Iterable[QueueSpec]) -> None:
         with self._store.step() as step:
             for spec in queues:
-                backlog.declare(step, spec)
+                if spec.name:
+                    backlog.declare(step, spec)
 
     # -- leases -------------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-RABBITMQ = "not yet: comes with the RabbitMQ driver"
-
 ROWS = (
     Option(
         "broker_url",
@@ -81,7 +79,7 @@ ROWS = (
         False,
         "Errors of a channel are retried as errors of the connection are.",
         old_names=("BROKER_CHANNEL_ERROR_RETRY",),
-        effect=RABBITMQ,
+        effect="not needed: a channel that the broker closed is opened again, and the reason is logged",
     ),
     Option(
         "broker_failover_strategy",
@@ -98,7 +96,6 @@ ROWS = (
         "The heartbeat that a worker agrees on with an AMQP broker.",
         old_names=("BROKER_HEARTBEAT",),
         unit="s",
-        effect=RABBITMQ,
     ),
     Option(
         "broker_heartbeat_checkrate",
@@ -107,7 +104,7 @@ ROWS = (
         "How many times within a heartbeat it is looked at.",
         old_names=("BROKER_HEARTBEAT_CHECKRATE",),
         form="number",
-        effect=RABBITMQ,
+        effect="not needed: the connection is looked at as often as the heartbeat asks for",
     ),
     Option(
         "broker_login_method",
@@ -115,7 +112,6 @@ ROWS = (
         None,
         "The AMQP login mechanism.",
         old_names=("BROKER_LOGIN_METHOD",),
-        effect=RABBITMQ,
     ),
     Option(
         "broker_native_delayed_delivery_queue_type",
@@ -124,7 +120,6 @@ ROWS = (
         "The kind of queue behind RabbitMQ's own delayed delivery.",
         old_names=("BROKER_NATIVE_DELAYED_DELIVERY_QUEUE_TYPE",),
         choices=("quorum", "classic"),
-        effect=RABBITMQ,
     ),
     Option(
         "broker_pool_limit",

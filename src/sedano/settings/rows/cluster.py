@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-EVENTS = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
-CONTROL = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
-
 ROWS = (
     Option(
         "event_queue_expires",
@@ -15,7 +12,6 @@ ROWS = (
         "How long a monitor's queue outlives its monitor.",
         old_names=("CELERY_EVENT_QUEUE_EXPIRES",),
         unit="s",
-        effect=EVENTS,
     ),
     Option(
         "event_queue_ttl",
@@ -24,7 +20,6 @@ ROWS = (
         "How long an event waits in a monitor's queue.",
         old_names=("CELERY_EVENT_QUEUE_TTL",),
         unit="s",
-        effect=EVENTS,
     ),
     Option(
         "event_queue_prefix",
@@ -32,7 +27,6 @@ ROWS = (
         "celeryev",
         "What the names of monitors' queues begin with.",
         old_names=("CELERY_EVENT_QUEUE_PREFIX",),
-        effect=EVENTS,
     ),
     Option(
         "event_queue_exclusive",
@@ -40,7 +34,6 @@ ROWS = (
         True,
         "A monitor's queue belongs to one connection.",
         old_names=("CELERY_EVENT_QUEUE_EXCLUSIVE",),
-        effect=EVENTS,
     ),
     Option(
         "event_queue_durable",
@@ -48,7 +41,6 @@ ROWS = (
         False,
         "A monitor's queue survives a restart of the broker; not together with `event_queue_exclusive`.",
         old_names=("CELERY_EVENT_QUEUE_DURABLE",),
-        effect=EVENTS,
     ),
     Option(
         "event_serializer",
@@ -71,7 +63,6 @@ ROWS = (
         "How long a command waits for a worker.",
         old_names=("CONTROL_QUEUE_TTL",),
         unit="s",
-        effect=CONTROL,
     ),
     Option(
         "control_queue_expires",
@@ -80,7 +71,6 @@ ROWS = (
         "How long a control queue outlives its owner.",
         old_names=("CONTROL_QUEUE_EXPIRES",),
         unit="s",
-        effect=CONTROL,
     ),
     Option(
         "control_queue_exclusive",
@@ -88,7 +78,6 @@ ROWS = (
         True,
         "A control queue belongs to one connection.",
         old_names=("CONTROL_QUEUE_EXCLUSIVE",),
-        effect=CONTROL,
     ),
     Option(
         "control_queue_durable",
@@ -96,7 +85,6 @@ ROWS = (
         False,
         "A control queue survives a restart of the broker; not together with `control_queue_exclusive`.",
         old_names=("CONTROL_QUEUE_DURABLE",),
-        effect=CONTROL,
     ),
     Option(
         "control_exchange",

@@ -7,7 +7,6 @@ from datetime import timedelta
 from sedano.settings.option import Option
 
 CHORDS = "not needed: every store counts the parts itself, and who completes a chord reads them at once"
-RPC = "not yet: comes with the rpc result backend of the RabbitMQ driver"
 PENDING = "not needed: a result that cannot be stored stays with its settlement and is stored when the store is back"
 
 ROWS = (
@@ -41,7 +40,7 @@ ROWS = (
         "celeryresults",
         "The exchange of results sent as messages.",
         old_names=("CELERY_RESULT_EXCHANGE",),
-        effect=RPC,
+        effect="not needed: a result that is sent goes straight to the queue of its caller, as with Celery",
     ),
     Option(
         "result_exchange_type",
@@ -49,7 +48,7 @@ ROWS = (
         "direct",
         "The kind of that exchange.",
         old_names=("CELERY_RESULT_EXCHANGE_TYPE",),
-        effect=RPC,
+        effect="not needed: a result that is sent goes straight to the queue of its caller, as with Celery",
     ),
     Option(
         "result_expires",
@@ -85,7 +84,6 @@ ROWS = (
         None,
         "Results sent as messages survive a restart of the broker.",
         old_names=("CELERY_RESULT_PERSISTENT",),
-        effect=RPC,
     ),
     Option(
         "result_extended",

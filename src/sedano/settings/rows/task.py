@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from sedano.settings.option import Option
 
-QUEUE_TYPE = "not yet: a kind of queue that only RabbitMQ has; comes with its driver"
-
 ROWS = (
     Option(
         "task_acks_late",
@@ -74,7 +72,6 @@ ROWS = (
         "The kind of such a queue.",
         old_names=("CELERY_CREATE_MISSING_QUEUE_TYPE",),
         choices=("classic", "quorum"),
-        effect=QUEUE_TYPE,
     ),
     Option(
         "task_create_missing_queue_exchange_type",
@@ -112,7 +109,6 @@ ROWS = (
         "The kind of the default queue.",
         old_names=("CELERY_DEFAULT_QUEUE_TYPE",),
         choices=("classic", "quorum"),
-        effect=QUEUE_TYPE,
     ),
     Option(
         "task_default_exchange",
@@ -226,7 +222,6 @@ ROWS = (
         None,
         "The highest priority that queues are declared with.",
         old_names=("CELERY_QUEUE_MAX_PRIORITY",),
-        effect="not yet: only RabbitMQ declares it; the other stores keep all priorities anyway",
     ),
     Option(
         "task_reject_on_worker_lost",

@@ -74,7 +74,6 @@ ROWS = (
         False,
         "Each worker consumes from a queue of its own as well.",
         old_names=("CELERY_WORKER_DIRECT",),
-        effect="not yet: route to a queue that you give the worker with -Q",
     ),
     Option(
         "worker_disable_rate_limits",
@@ -295,6 +294,6 @@ ROWS = (
         True,
         "Find out whether queues are quorum queues and adapt to them.",
         old_names=("CELERYD_DETECT_QUORUM_QUEUES",),
-        effect="not yet: comes with the RabbitMQ driver",
+        effect="not needed: how much a worker holds is set for each consumer, which suits every kind of queue",
     ),
 )

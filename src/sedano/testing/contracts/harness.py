@@ -28,6 +28,7 @@ import pytest
 from sedano.clock import Clock
 from sedano.contracts import (
     Begin,
+    BeginRule,
     Broker,
     Bus,
     Coordination,
@@ -56,6 +57,9 @@ PROMPT_S = 10.0
 """What happens "at once" has happened within this; waits that must be cut short last several times as long."""
 
 LONG_WAIT_S = 60.0
+
+ON_ITS_WAY_S = 0.05
+"""What a store pushes to an idle machine is there within this."""
 
 _numbers = itertools.count(1)
 
@@ -180,7 +184,33 @@ class Slot:
     refused: list[str] = field(default_factory=list)
 
     def turn(self, **wanted: Any) -> TurnReply:
-        return self.broker.turn(self.lease, **wanted)
+        if not (wanted.get("reserve") and wanted.get("queues") and self.broker.capabilities.pushes):
+            return self.broker.turn(self.lease, **wanted)
+        return self._take_what_comes(**wanted)
+
+    def _take_what_comes(
+        self, *, reserve: int, queues: Sequence[str], begin_new: BeginRule | None = None, **rest: Any
+    ) -> TurnReply:
+        """A turn that reserves all that is ready in a store that pushes, as one turn does elsewhere: what lay there before
+        is waited for, and for what was on its way a moment is left."""
+        if begin_new is not None:  # its window is made of what one turn reserves, so that must be here
+            self.release(self._take_what_comes(reserve=reserve, queues=queues).reserved)
+        due = self._ready(queues)
+        reply = self.broker.turn(self.lease, reserve=reserve, queues=queues, begin_new=begin_new, **rest)
+        if rest:  # it may have put something into these queues
+            due = max(due, len(reply.reserved) + self._ready(queues))
+        deadline = time.monotonic() + PROMPT_S
+        while len(reply.reserved) < reserve:
+            self.broker.wait(queues, ON_ITS_WAY_S)
+            more = self.broker.turn(self.lease, reserve=reserve - len(reply.reserved), queues=queues)
+            reply.more = more.more
+            reply.reserved += more.reserved
+            if not more.reserved and (len(reply.reserved) >= due or time.monotonic() > deadline):
+                break
+        return reply
+
+    def _ready(self, queues: Sequence[str]) -> int:
+        return sum(depth.ready for depth in self.broker.depth(queues))
 
     def reserve(self, *queues: str, limit: int = 100) -> list[Delivery]:
         return self.turn(reserve=limit, queues=queues).reserved

@@ -302,6 +302,11 @@ class QueueListContract:
         assert broker.queues() == ["a", "b", "c"]
         assert [(depth.queue, depth.ready) for depth in broker.depth(["c", "a"])] == [("c", 0), ("a", 0)]
 
+    def test_given_an_exchange_without_a_queue_when_it_is_declared_then_there_is_no_queue(self, store: StoreUnderTest) -> None:
+        broker = store.broker()
+        broker.declare([bound("", "news", "fanout", ""), bound("", "more", "fanout", "")])
+        assert broker.queues() == []
+
     def test_given_a_queue_that_was_only_published_to_when_listed_then_it_is_there(self, store: StoreUnderTest) -> None:
         broker = store.broker()
         broker.publish([outgoing("undeclared", "a"), outgoing("undeclared-too", "b", priority=9)])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sedano import states
-from sedano.contracts import Lease, Results, Revoke, Standing
+from sedano.contracts import Lease, Results, Revoke, Source, Standing
 from sedano.contracts.coordination import revoked_calls, revoked_stamps, stamp_orders, stamps_of
 from sedano.exceptions import DecodeError, LeaseLost, OperationalError, TaskRevokedError
 from sedano.protocol.call import Call
@@ -116,7 +116,10 @@ class Revokes:
 
     def _mark(self, ids: Sequence[str]) -> None:
         """Store REVOKED for those that wait. The order is in the store before this looks at what runs: what is begun later is
-        refused, so that no call is told revoked which runs."""
+        refused, so that no call is told revoked which runs.
+
+        Where deliveries belong to connections, nobody can look at those of all nodes: whoever comes upon a call marks it.
+        """
         if not self._records.how.stored or not ids:
             return
         stores = self._stores
@@ -126,6 +129,8 @@ class Revokes:
             _logger.warning("Failed to mark tasks as revoked in the result backend: %s", exc)
 
     def _mark_in_store(self, ids: Sequence[str]) -> None:
+        if self._stores.broker().capabilities.source is Source.SUPERVISOR:
+            return
         results = self._stores.results()
         if results is None:
             return

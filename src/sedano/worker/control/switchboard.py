@@ -16,6 +16,7 @@ from sedano.worker.control.events import EventCommands
 from sedano.worker.control.health import health_command
 from sedano.worker.control.held import HeldAnswers
 from sedano.worker.control.limits import LimitCommands
+from sedano.worker.control.pauses import PauseCommands
 from sedano.worker.control.pool import PoolCommands
 from sedano.worker.control.revokes import Revokes
 from sedano.worker.control.stores import ControlStores
@@ -73,6 +74,7 @@ def commands_of(parts: NodeParts) -> dict[str, Callable[..., Any]]:
         events.commands,
         HeldAnswers(plan.node, table, parts.stores, lambda: parts.consumption.queues).commands,
         revokes.commands,
+        PauseCommands(parts.stores).commands,
         ConsumerCommands(app, parts.consumption.consume).commands,
         pools.commands,
         LimitCommands(app, desk).commands,

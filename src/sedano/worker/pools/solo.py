@@ -61,6 +61,7 @@ class SoloPool:
                 wake_fd=self._wake[0],
                 notify_fd=self._notify_fd,
                 tell_fd=maker.tell_fd,
+                relays=maker.relays,
             )
             self._tell(SlotBorn(index, pid))
             exitcode = self._run(context)

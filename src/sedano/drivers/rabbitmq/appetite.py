@@ -1,0 +1,79 @@
+"""How many messages a node asks its server for: what its slots are about to take, and nothing for slots that are busy.
+
+The server pushes as many messages as a consumer's limit allows beside those that are not acknowledged yet. What it has pushed
+waits for a slot of this node, and nobody else can have it. So the limit follows the slots: what each takes in a turn, as long
+as it comes back for more within moments. A slot that runs something long, or something of which nobody knows how long it
+takes, counts for nothing; when that is all of them, the consumers are cancelled in the very step that acknowledges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LONG_S = 0.05
+"""A slot that was away for longer is not one that comes back in a moment (as in rules/window.py)."""
+MOST = 2048
+HIGHEST = 1 << 15  # AMQP has 16 bits for a limit; so much can be in slots' hands
+_EXACT = 4  # up to here a limit is not rounded: it may be the user's own
+_SMOOTHING = 0.3
+
+
+@dataclass(slots=True)
+class _Slot:
+    wanted: int = 0
+    away_s: float | None = None  # how long it is away between two turns, smoothed
+    left_at: float | None = None  # when it went to work; None: it waits, or has nothing
+
+
+class Appetite:
+    """Pure: `now` is given, monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, _Slot] = {}
+
+    def came(self, owner: str, wanted: int, now: float) -> None:
+        """`owner` has come for a turn, and wants that many."""
+        slot = self._slots.setdefault(owner, _Slot())
+        if slot.left_at is not None:
+            away = now - slot.left_at
+            slot.away_s = away if slot.away_s is None else slot.away_s + _SMOOTHING * (away - slot.away_s)
+            slot.left_at = None
+        if wanted:
+            slot.wanted = wanted
+
+    def went(self, owner: str, now: float) -> None:
+        """`owner` goes to work on what it has begun."""
+        slot = self._slots.get(owner)
+        if slot is not None:
+            slot.left_at = now
+
+    def gone(self, owner: str) -> None:
+        self._slots.pop(owner, None)
+
+    def satisfied(self, owner: str) -> None:
+        """`owner` takes nothing more, though it is there."""
+        slot = self._slots.get(owner)
+        if slot is not None:
+            slot.wanted = 0
+
+    def total(self, now: float) -> int:
+        """How many messages the slots will take within moments."""
+        return min(MOST, sum(slot.wanted for slot in self._slots.values() if _is_near(slot, now)))
+
+
+def _is_near(slot: _Slot, now: float) -> bool:
+    if slot.left_at is None:
+        return True
+    return slot.away_s is not None and slot.away_s <= LONG_S and now - slot.left_at <= LONG_S
+
+
+def limit_for(current: int, held: int, wanted: int) -> int:
+    """The limit of a consumer with `current` (0: none), when `held` of its messages are in slots' hands unacknowledged and
+    `wanted` more are. Changing it costs frames, so it is rounded up, and lowered late."""
+    if wanted == 0:
+        return 0
+    needed = held + wanted
+    rounded = needed if needed <= _EXACT else 1 << (needed - 1).bit_length()
+    if current >= needed and (current <= rounded * 2 and needed > _EXACT):
+        return current
+    return min(rounded, HIGHEST)
