@@ -215,6 +215,7 @@ class RabbitBroker:
         reply, mark = self.turn_ahead(order)
         if mark:
             self._guarded(lambda intake: intake.await_mark(mark, PATIENCE_S))
+            self._marks.remove(mark)
         return reply
 
     def turn_ahead(self, order: TurnOrder) -> tuple[TurnReply, int]:
@@ -295,6 +296,8 @@ class RabbitBroker:
                 intake.ask(queues, max(1, self._appetite.total(now)), self._held_here)
             if now - self._asked_at >= _PROBE_S:
                 self._guarded(lambda intake: intake.probe(PATIENCE_S))
+            if self._has_reached_one():  # by what came while something else was done: nothing more has to come for it
+                return
             pause = max(0.0, min(until - now, self._next_look_s(now)))
             came = self._pump(pause, fds)
             after = self._clock.monotonic()
