@@ -62,6 +62,8 @@ class WaiterTable:
                     self._to_watch.append(task_id)
                 elif result.payload_ahead is not None:
                     waiter.records.append((task_id, result.payload_ahead))
+            if waiter.records:
+                waiter.notify()  # nothing else would: what was read ahead comes no second time
 
     def remove(self, waiter: Waiter, task_ids: Iterable[str] | None = None) -> None:
         """It waits no longer, or only for its other ids."""

@@ -6,6 +6,7 @@ import asyncio
 import io
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,24 @@ def test_given_a_set_when_iterated_natively_then_each_comes_when_it_has_ended(st
         return [task_id async for task_id, _ in app.ResultSet(named(app, "a", "b")).aiter_native(timeout=60)]
 
     assert sorted(asyncio.run(collected())) == ["a", "b"]
+
+
+def test_given_a_set_that_was_read_ahead_when_it_is_awaited_then_it_is_there(store_app: StoreApp) -> None:
+    app = store_app()
+    first, second, *others = named(app, "a", "b", "c", "d", "e")
+    finish(app, "a", 1)
+    assert first.get(timeout=60) == 1
+    reader = threading.Thread(target=second.get, kwargs={"timeout": 60})
+    reader.start()
+    deadline = time.monotonic() + 60
+    while not all(map(app.backend.reader.table.is_foreseen, "cde")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)  # it is another thread's look ahead
+    finish_all(app, {"c": 3, "d": 4, "e": 5, "b": 2})
+    reader.join(60)
+    assert all(other.payload_ahead for other in others)
+
+    assert asyncio.run(app.ResultSet(others).aget(timeout=10)) == [3, 4, 5]
 
 
 def test_given_a_task_when_a_set_is_waited_for_inside_of_it_then_it_is_refused(store_app: StoreApp) -> None:
