@@ -98,10 +98,10 @@ class Service:
             check = getattr(scheduler, "check_entries", None)
             if check is not None:
                 check()
+            self._last_tick = SYSTEM_CLOCK.monotonic()  # before anybody can ask how long ago it was
             if self.remote_control:
                 self._pidbox = BeatPidbox(self)
                 self._pidbox.start()
-            self._last_tick = SYSTEM_CLOCK.monotonic()
             self._run(scheduler)
         except Stopped:
             logger.warning("beat: Stopped while the broker is away: what was due is sent at the next start")

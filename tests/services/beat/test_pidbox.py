@@ -66,6 +66,19 @@ def test_given_a_scheduler_that_does_not_tick_when_it_is_pinged_then_it_is_silen
     assert app.control.ping(timeout=PATIENCE_S, limit=1) == PONG
 
 
+def test_given_a_beat_that_starts_when_it_can_be_asked_then_its_age_is_known(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler that hangs in its first tick must fall silent too."""
+    ages: list[float | None] = []
+    monkeypatch.setattr(BeatPidbox, "start", lambda pidbox: ages.append(pidbox.tick_age()))
+    service = Service(app, scheduler_cls=Idle, remote_control=True)
+    service.stop()
+    service.start()
+    assert ages != [None]
+    assert len(ages) == 1
+
+
 def test_given_no_age_then_it_is_twice_the_interval_and_a_minute_at_least(app: Celery) -> None:
     service = Service(app, scheduler_cls=Idle)
     pidbox = BeatPidbox(service)
