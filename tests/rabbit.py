@@ -173,8 +173,13 @@ class RabbitServer:
             self.kill()
 
     def freeze(self) -> None:
-        """It keeps its connections and does nothing, like a host that swaps."""
+        """It keeps its connections and does nothing, like a host that swaps. Returns when no thread of it runs any more: the
+        signal is taken by one of them, which then stops the others, and on a busy host they answer until it has its turn."""
         os.kill(self.pid, signal.SIGSTOP)
+        deadline = time.monotonic() + START_S
+        while set(_thread_states(self.pid)) != {"T"}:
+            assert time.monotonic() < deadline, "it does not stop"
+            time.sleep(0.001)  # the kernel can only be asked again
 
     def thaw(self) -> None:
         if self.running:
@@ -344,6 +349,12 @@ def _end_session(pid: int) -> None:
     deadline = time.monotonic() + START_S
     while _members(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def _thread_states(pid: int) -> list[str]:
+    """As in ps(1): R, S, T for stopped, ..."""
+    stats = Path(f"/proc/{pid}/task").glob("[0-9]*/stat")
+    return [stat.read_text().rpartition(")")[2].split()[0] for stat in stats]
 
 
 def _members(session: int) -> list[int]:

@@ -58,11 +58,11 @@ def test_given_wrong_settings_when_a_worker_starts_in_a_program_then_it_raises_t
 
 
 def test_given_odd_settings_when_a_worker_starts_then_it_says_each_once_and_works(project: NodeProject) -> None:
-    node = project.ready({"task_serialiser": "json", "worker_direct": True, "worker_lost_wait": 5.0})
+    node = project.ready({"task_serialiser": "json", "worker_lost_wait": 5.0, "worker_pool_putlocks": False})
 
     node.wait_for_line(r"WARNING/.*Settings: task_serialiser is no setting: did you mean task_serializer\?$")
     line = node.wait_for_line("INFO/.*Settings that have no effect here")
-    assert line.endswith(": worker_direct, worker_lost_wait")
+    assert line.endswith(": worker_lost_wait, worker_pool_putlocks")
     assert node.log().count("task_serialiser") == 1
     assert project.get("pid")
 
@@ -164,7 +164,7 @@ def test_given_an_app_when_it_reports_then_every_setting_without_effect_is_liste
 ) -> None:
     text = (
         "import sedano\napp = sedano.Celery('proj', broker='redis://u:sesame@h/1')\n"
-        "app.conf.update(worker_direct=True, task_serialiser='json', worker_concurrency='many', security_key_password='sesame')"
+        "app.conf.update(worker_lost_wait=5, task_serialiser='json', worker_concurrency='many', security_key_password='sesame')"
     )
     (project.folder / "proj.py").write_text(text)
 
@@ -177,13 +177,14 @@ def test_given_an_app_when_it_reports_then_every_setting_without_effect_is_liste
         "\nplatform -> system:",
         "\nloader   -> ",
         "\nsettings -> transport:redis://u:**@h/1 results:disabled\n",
-        "\nworker_direct: True\n",
+        "\nworker_lost_wait: 5\n",
         "worker_concurrency='many': expected a whole number, or 'auto'",
         "task_serialiser is no setting: did you mean task_serializer?",
     ):
         assert expected in plain
+    given = ("worker_lost_wait", "security_key_password")
     for option in accepted_without_effect():
-        mark = r"\*" if option.name in ("worker_direct", "security_key_password") else " "
+        mark = r"\*" if option.name in given else " "
         assert re.search(rf"(?m)^{mark} {option.name} +{re.escape(option.effect)}$", plain), option.name
     assert "sesame" not in plain
     as_json = sedano(project.folder, "-A", "proj", "report", "--json")
