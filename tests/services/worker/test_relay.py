@@ -636,6 +636,59 @@ def test_given_a_broker_that_does_turns_at_once_when_several_ask_together_then_e
         assert world.brokers[0].batches == [4]  # type: ignore[attr-defined]
 
 
+class Ahead(Cuttable):
+    """Its server says late that it has done its part: when `says` is set; `cut` is heard of at once."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__(broker)
+        self.says = False
+
+    def turn_ahead(self, order: TurnOrder) -> tuple[TurnReply, int]:
+        reply = self.broker.turn(order.lease, reserve=order.reserve, queues=order.queues)
+        for delivery in reply.reserved:
+            delivery.message = None
+        return reply, 7
+
+    def reached(self, mark: int) -> bool:
+        assert mark == 7
+        if self.is_cut:
+            raise BrokerUnavailable("connection reset by peer")
+        return self.says
+
+    def say(self) -> None:
+        self.says = True
+        os.write(self._bell[1], b"s")
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_given_a_server_that_says_late_that_a_turn_is_done_when_it_is_read_meanwhile_then_it_is_valid_after_that_only(
+    world: World, ends_well: bool
+) -> None:
+    world.kind = Ahead
+    world.start()
+    is_read = threading.Event()
+
+    def read(delivery: Delivery) -> None:
+        fill(delivery)
+        is_read.set()
+
+    broker, lease = world.slot("me", fill=read)
+    broker.publish(batch("q", "a"))
+    behind = world.brokers[0]
+    assert isinstance(behind, Ahead)
+    with ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(lambda: broker.turn(lease, reserve=5, queues=["q"]))
+        assert is_read.wait(PROMPT_S)
+        assert not turn.done()
+        if ends_well:
+            behind.say()
+            assert task_ids(turn.result(PROMPT_S).reserved) == ["a"]
+        else:
+            behind.cut()
+            with pytest.raises(BrokerUnavailable):
+                turn.result(PROMPT_S)
+
+
 # -- what the cluster has agreed on -----------------------------------------------------------------------------------
 
 

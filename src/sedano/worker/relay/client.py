@@ -33,6 +33,7 @@ from sedano.contracts import (
 from sedano.exceptions import BrokerUnavailable, MessageTooLarge
 from sedano.polling import POLLIN, new_poll
 from sedano.worker.relay.protocol import (
+    AHEAD,
     ANSWER,
     ERROR,
     HEAD,
@@ -40,6 +41,7 @@ from sedano.worker.relay.protocol import (
     METHODS,
     TROUBLE,
     TROUBLE_OF,
+    VALID,
     WAIT,
     Method,
     error_of,
@@ -127,9 +129,24 @@ class RelayBroker:
         order = TurnOrder(
             lease, _list(settle), _list(delay), _list(begin), reserve, _list(queues), _list(stored), begin_new
         )  # fmt: skip
-        reply: TurnReply = self._exchange(_turn, order)
-        if reply.reserved:
+        self._send(_turn.code, order)
+        reply: TurnReply | None = None
+        while True:
+            kind, said = self._next()
+            if kind in (ANSWER, AHEAD):
+                reply = self._read_reply(said)
+            if kind == ERROR:
+                raise error_of(TROUBLE_OF.decode(said))
+            if reply is not None and kind in (ANSWER, VALID):
+                return reply
+
+    def _read_reply(self, said: bytes) -> TurnReply:
+        try:
+            reply: TurnReply = _turn.answers.decode(said)
             self._read(reply.reserved)
+        except BaseException:  # what says that it is valid would be taken for another's
+            self.close()
+            raise
         return reply
 
     def pendings(self, lease: Lease) -> list[Pending]:

@@ -31,6 +31,7 @@ import msgspec
 from sedano.contracts import Broker, Delivery, Depth, Lease, Standing, TurnOrder, TurnReply
 from sedano.exceptions import BrokerUnavailable, OperationalError, ResultsUnavailable
 from sedano.worker.relay.protocol import (
+    AHEAD,
     ANSWER,
     BY_CODE,
     ERROR,
@@ -38,6 +39,7 @@ from sedano.worker.relay.protocol import (
     LONGEST,
     QUEUES,
     TROUBLE,
+    VALID,
     WAIT,
     WORK,
     Method,
@@ -57,6 +59,7 @@ RETRY_S = 0.5
 _CHUNK = 256 * 1024
 _SMALL = 1024 * 1024
 _work = note(WORK)
+_valid = note(VALID)
 _relays: weakref.WeakSet[Relay] = weakref.WeakSet()
 
 
@@ -104,7 +107,7 @@ class Relay:
         self._broker: Broker | None = None
         self._at_once: TurnsAtOnce | None = None
         self._ahead: TurnsAhead | None = None
-        self._kept: deque[tuple[int, _Client, TurnOrder, TurnReply]] = deque()  # replies whose marks are not reached
+        self._kept: deque[tuple[int, _Client]] = deque()  # whose replies are not valid before a mark is reached
         self._leases: dict[str, Lease] = {}
         self._clients: set[_Client] = set()
         self._waiters: Waiters[_Client] = Waiters()
@@ -233,7 +236,7 @@ class Relay:
             self._retry_at = 0.0
         self._trouble = exc
         kept, self._kept = self._kept, deque()
-        for _, client, _, _ in kept:
+        for _, client in kept:
             self._answer(client, ERROR, trouble_of(exc))
         frame = note(TROUBLE, trouble_of(exc))
         for client in self._waiters.clear():
@@ -313,21 +316,23 @@ class Relay:
         else:
             self._waiters.add(client, queues)
 
-    def _answer(self, client: _Client, kind: int, value: Any) -> None:
-        frame = self._frame
+    def _answer(self, client: _Client, kind: int, value: Any) -> bool:
+        """Whether it was that, and not an error instead."""
+        frame, is_said = self._frame, True
         try:
             pack(kind, value, frame)
         except Exception as exc:  # a driver has read what has no form here
             if isinstance(value, TurnReply) and any(delivery.message is not None for delivery in value.reserved):
                 for delivery in value.reserved:
                     _hide_if_formless(delivery)
-                self._answer(client, kind, value)
-                return
+                return self._answer(client, kind, value)
             _logger.error("an answer of the broker cannot be passed on: %r", exc)
             pack(ERROR, trouble_of(exc), frame)
+            is_said = False
         self._send(client, frame)
         if len(frame) > _SMALL:
             self._frame = bytearray()
+        return is_said
 
     def _send(self, client: _Client, frame: bytes | bytearray) -> None:
         if client not in self._clients:
@@ -374,25 +379,22 @@ class Relay:
                     self._answer(client, kind, said)
                     continue
                 reply, mark = said
-                if mark:
-                    self._kept.append((mark, client, arguments, reply))
-                    continue
-                self._answer(client, kind, reply)
+                if self._answer(client, AHEAD if mark else ANSWER, reply) and mark:
+                    self._kept.append((mark, client))
                 self._pass_on(arguments, reply)
 
     def _give_out(self) -> bool:
-        """Answer those whose marks are reached; whether there was one."""
+        """Tell those whose marks are reached; whether there was one."""
         gave = False
         while self._kept and self._ahead is not None:
-            mark, client, order, reply = self._kept[0]
+            mark, client = self._kept[0]
             kind, is_reached = self._done(partial(self._ahead.reached, mark))
             if kind != ANSWER:
                 return True  # everybody has been told
             if not is_reached:
                 break
             self._kept.popleft()
-            self._answer(client, ANSWER, reply)
-            self._pass_on(order, reply)
+            self._send(client, _valid)
             gave = True
         return gave
 
