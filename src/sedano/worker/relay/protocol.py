@@ -3,8 +3,8 @@
 A frame is a length (4 bytes, big-endian, of the rest), one byte, and msgpack. From a client the byte names the method, and the
 msgpack holds its arguments; each is answered by one frame, but for `WAIT`, which is not answered. From the relay the byte says
 what the frame is: `ANSWER` or `ERROR` to a request, or `AHEAD`, an answer that must not be acted on before `VALID` or `ERROR`
-follows it: reading it takes as long as the server needs; `WORK` and `TROUBLE` are notes to whoever has said that it waits. A note
-may cross a request: it is over then.
+follows it (reading it takes as long as the server needs). `WORK` and `TROUBLE` are notes to whoever has said that it waits. A
+note may cross a request: it is over then.
 
 Errors travel by name and text and come out as the same class, or as the nearest base of it that is in `_ERRORS`.
 """
