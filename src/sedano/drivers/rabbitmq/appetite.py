@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LONG_S = 0.05
-"""A slot that was away for longer is not one that comes back in a moment (as in rules/window.py)."""
+"""A slot that is away for longer, as a rule, is not one that comes back in a moment (as in rules/window.py)."""
+PATIENCE_S = 0.25
+"""So long a slot is expected that comes back in moments as a rule. A busy machine stretches what is short: giving its messages
+back and asking for them anew costs more than running them does, and makes it busier."""
 MOST = 2048
 HIGHEST = 1 << 15  # AMQP has 16 bits for a limit; so much can be in slots' hands
 _EXACT = 4  # up to here a limit is not rounded: it may be the user's own
@@ -64,7 +67,7 @@ class Appetite:
 def _is_near(slot: _Slot, now: float) -> bool:
     if slot.left_at is None:
         return True
-    return slot.away_s is not None and slot.away_s <= LONG_S and now - slot.left_at <= LONG_S
+    return slot.away_s is not None and slot.away_s <= LONG_S and now - slot.left_at <= PATIENCE_S
 
 
 def limit_for(current: int, held: int, wanted: int) -> int:
