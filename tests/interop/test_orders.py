@@ -170,23 +170,40 @@ def test_given_workers_of_both_kinds_when_asked_for_stats_then_keys_and_types_ar
 
 
 COMMANDS = [
-    ("rate_limit calc.mul 10/s", "new rate limit set successfully"),
-    ("rate_limit calc.mul 0", "new rate limit set successfully"),
     ("time_limit calc.mul 100 200", "time limits set successfully"),
-    ("pool_grow 1", "pool will grow"),
-    ("pool_shrink 1", "pool will shrink"),
     ("autoscale 3 1", "ValueError('Autoscale not enabled')"),
     ("pool_restart", "ValueError('Pool restarts not enabled')"),
-    ("add_consumer more", "add consumer more"),
-    ("cancel_consumer more", "no longer consuming from more"),
     ("terminate SIGTERM nosuch", "terminate: tasks unknown"),
 ]
+
+
+def order_and_compare(pair: Pair, command: str, text: str) -> None:
+    done = pair.command("control", "--timeout", "60", "--destination", pair.name, *command.split())
+    assert f"->  {pair.name}: {'ERROR' if 'Error' in text else 'OK'}" in done.stdout, done.stderr
+    assert text in done.stdout
 
 
 @pytest.mark.parametrize(("command", "text"), COMMANDS)
 def test_given_our_worker_when_celerys_command_orders_something_then_its_answer_is_shown(
     from_celery: Pair, command: str, text: str
 ) -> None:
-    done = from_celery.command("control", "--timeout", "60", "--destination", from_celery.name, *command.split())
-    assert f"->  {from_celery.name}: {'ERROR' if 'Error' in text else 'OK'}" in done.stdout, done.stderr
-    assert text in done.stdout
+    order_and_compare(from_celery, command, text)
+
+
+# An order and the one that undoes it, in one test: others that share the worker find it as it was.
+LASTING = [
+    (
+        ("rate_limit calc.mul 10/s", "new rate limit set successfully"),
+        ("rate_limit calc.mul 0", "new rate limit set successfully"),
+    ),
+    (("pool_grow 1", "pool will grow"), ("pool_shrink 1", "pool will shrink")),
+    (("add_consumer more", "add consumer more"), ("cancel_consumer more", "no longer consuming from more")),
+]
+
+
+@pytest.mark.parametrize(("order", "undo"), LASTING)
+def test_given_our_worker_when_celerys_command_changes_it_then_its_answer_is_shown(
+    from_celery: Pair, order: tuple[str, str], undo: tuple[str, str]
+) -> None:
+    for command, text in (order, undo):
+        order_and_compare(from_celery, command, text)
