@@ -1,10 +1,11 @@
 """Which tests run: the long ones only with SEDANO_LONG=1 (`./dev test --all`). How failures are shown: a node's log can be
 long, and a report that is longer than a screen or two hides the next one. Which ones failed, for their second try. How
-Hypothesis looks at time."""
+Hypothesis looks at time. That no bytecode is kept of what tests write."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -21,6 +22,9 @@ settings.load_profile("shared")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # All test modules are read. What tests write, import and write anew within one second must not be remembered.
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     if os.environ.get("SEDANO_LONG"):
         return
     long = [item for item in items if item.get_closest_marker("long")]

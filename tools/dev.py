@@ -151,6 +151,8 @@ def test(arguments: Sequence[str]) -> int:
         environment["SEDANO_LONG"] = "1"
     if known.without:
         say(f"left out on request: everything that needs {', '.join(known.without)}")
+    # Where Python is told to write no bytecode, each of the thousands of processes to come would compile it for itself.
+    run([PYTHON, "-m", "compileall", "-q", "src"])
     codes = [pytest(rest, environment)]
     if known.all and not rest:
         codes.append(run([PYTHON, "-m", "tests.faults.matrix", "--quick"], **environment))
@@ -169,6 +171,7 @@ def pytest(rest: Sequence[str], environment: dict[str, str]) -> int:
         code = run(
             [PYTHON, "-m", "pytest", "-q", "-n", str(PER_CORE * (os.cpu_count() or 2)), "--dist", "worksteal", *rest],
             SEDANO_FAILURES_FILE=str(failures),
+            PYTHONDONTWRITEBYTECODE="",  # of the test modules it is worth it: see tests/conftest.py
             **environment,
         )
         failed = list(dict.fromkeys(failures.read_text().splitlines())) if failures.exists() else []
