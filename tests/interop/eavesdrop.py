@@ -6,11 +6,14 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import redis
 from tests.servers import RedisServer
+
+from sedano.testing.node import Node
 
 Event = dict[str, Any]
 PATIENCE_S = 60.0
@@ -51,8 +54,31 @@ class Eavesdropper:
         with self._changed:
             while not (answer := claim(self.events)):
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())):
-                    raise AssertionError(f"not heard; heard was {[(e.get('type'), e.get('uuid')) for e in self.events][-40:]}")
+                    last = [(event.get("hostname"), event.get("type"), event.get("uuid")) for event in self.events[-40:]]
+                    raise AssertionError(f"not heard; of {len(self.events)} events the last were {last}")
             return answer
+
+    def beats(self) -> Counter[str]:
+        """How many heartbeats of each node were heard."""
+        with self._changed:
+            return Counter(event["hostname"] for event in self.events if event["type"] == "worker-heartbeat")
+
+    def until_beats(self, nodes: Mapping[str, Node], more: int = 1) -> None:
+        """Until `more` heartbeats of each were heard from now on. A node that has ended is not waited for."""
+        before = self.beats()
+
+        def silent() -> list[str]:
+            heard = self.beats()
+            return [name for name in nodes if heard[name] - before[name] < more]
+
+        deadline = time.monotonic() + PATIENCE_S
+        while left := silent():
+            ended = {name: code for name in left if (code := nodes[name].process.poll()) is not None}
+            if ended or time.monotonic() > deadline:
+                logs = "\n".join(f"the end of the log of {name}:\n{nodes[name].log()[-3000:]}" for name in left)
+                raise AssertionError(f"no heartbeat of {left}, of which have ended: {ended}; heard were {self.beats()}\n{logs}")
+            with self._changed:
+                self._changed.wait(0.1)
 
     def life(self, task_id: str) -> list[Event]:
         """The events of one call, in the order in which they came."""

@@ -241,14 +241,26 @@ class Place:
     def open_gate(self, name: str) -> None:
         (self.folder / name).touch()
 
-    def until(self, claim: Callable[[], Any], seconds: float = PATIENCE_S) -> Any:
-        """The first true answer of `claim`; other processes can only be asked again."""
+    def until(self, claim: Callable[[], Any], seconds: float = PATIENCE_S, about: Callable[[], Any] = str) -> Any:
+        """The first true answer of `claim`; other processes can only be asked again. A failure says what `about` says then."""
         deadline = time.monotonic() + seconds
         while not (answer := claim()):
-            logs = "\n".join(node.log() for node in self.nodes) if time.monotonic() > deadline else ""
-            assert time.monotonic() < deadline, logs
+            if time.monotonic() > deadline:
+                ended = {node.name: code for node in self.nodes if (code := node.process.poll()) is not None}
+                logs = "\n".join(f"the log of {node.name}:\n{node.log()}" for node in self.nodes)
+                raise AssertionError(f"{about()}\nended have {ended}\n{logs}")
             time.sleep(0.01)
         return answer
+
+    def until_equal(self, ask: Callable[[], Any], wanted: Any, seconds: float = PATIENCE_S) -> None:
+        """Until `ask` answers `wanted`. A failure says what it has answered last."""
+        answers: list[Any] = []
+
+        def is_so() -> bool:
+            answers[:] = [ask()]
+            return bool(answers == [wanted])
+
+        self.until(is_so, seconds, lambda: f"{answers[0]!r} is not {wanted!r}")
 
     def until_started(self, ids: Sequence[str], times: int = 1) -> None:
         self.until(lambda: all(self.ledger.starts()[task_id] >= times for task_id in ids))

@@ -104,8 +104,8 @@ class Fleet:
         for node in self.nodes.values():
             node.wait_ready(PATIENCE_S)
         place.until(lambda: self.flower.ask("/api/workers")[0] == 200)
-        place.until(lambda: set(self.flower.json("/api/workers?refresh=1")) == set(self.nodes))
-        place.until(lambda: self.online() == dict.fromkeys(self.nodes, True))
+        place.until_equal(lambda: set(self.flower.json("/api/workers?refresh=1")), set(self.nodes))
+        place.until_equal(self.online, dict.fromkeys(self.nodes, True))
 
     def known(self) -> dict[str, Any]:
         """What Flower is told by each worker that is there; asked about one, it asks for more."""
@@ -116,7 +116,7 @@ class Fleet:
         return found
 
     def rows(self) -> list[dict[str, Any]]:
-        """The table of the workers' page."""
+        """The table of the workers' page. Flower keeps those that were shut down in it."""
         found: list[dict[str, Any]] = self.flower.json("/workers?json=1")["data"]
         return found
 
@@ -158,9 +158,12 @@ def node(request: pytest.FixtureRequest) -> str:
 def test_given_nodes_of_both_when_asked_for_workers_then_all_that_flower_asks_about_them_is_there(fleet: Fleet) -> None:
     about = {"active", "active_queues", "conf", "registered", "reserved", "revoked", "scheduled", "stats", "timestamp"}
     wanted = dict.fromkeys(fleet.nodes, about)
-    fleet.place.until(lambda: {name: set(told) for name, told in fleet.known().items()} == wanted)
+    fleet.place.until_equal(lambda: {name: set(told) for name, told in fleet.known().items()}, wanted)
     columns = {"hostname", "pid", "freq", "heartbeats", "clock", "active", "processed", "loadavg", "sw_ident", "status"}
-    fleet.place.until(lambda: {row["hostname"] for row in fleet.rows() if columns <= set(row)} == set(fleet.nodes))
+    fleet.place.until_equal(
+        lambda: {row["hostname"]: columns - set(row) for row in fleet.rows() if row["hostname"] in fleet.nodes},
+        {name: set() for name in fleet.nodes},
+    )
 
 
 def test_given_a_node_when_its_page_is_opened_then_each_tab_says_the_same_things_about_it(fleet: Fleet) -> None:
@@ -263,7 +266,7 @@ def test_given_no_arguments_when_flower_sends_a_call_then_one_of_the_fleet_runs_
 
 
 def test_given_what_flower_knows_of_both_when_compared_then_it_has_the_same_shape(fleet: Fleet) -> None:
-    fleet.place.until(lambda: {OURS, THEIRS} <= set(fleet.known()))
+    fleet.place.until(lambda: {OURS, THEIRS} <= set(fleet.known()), about=lambda: f"known: {sorted(fleet.known())}")
     workers = fleet.known()
     assert shapes_differ(workers[OURS], workers[THEIRS], ignore=IGNORED) == []
     for node in (OURS, THEIRS):
@@ -284,7 +287,7 @@ def test_given_garbage_on_the_channels_of_commands_and_events_when_it_is_heard_t
         assert fleet.place.redis.publish("/0.celeryev/worker.heartbeat", raw) >= len(fleet.nodes)
     task_id = fleet.send(OURS, "after-garbage", "fine", 1)
     assert fleet.flower.task(task_id, "SUCCESS")["result"] == "2"
-    fleet.place.until(lambda: {OURS, SPARE} <= set(fleet.known()))
+    fleet.place.until(lambda: {OURS, SPARE} <= set(fleet.known()), about=lambda: f"known: {sorted(fleet.known())}")
 
 
 def test_given_a_node_when_flower_shuts_it_down_then_it_ends_and_is_shown_as_offline(fleet: Fleet) -> None:
@@ -294,5 +297,5 @@ def test_given_a_node_when_flower_shuts_it_down_then_it_ends_and_is_shown_as_off
     fleet.place.until(lambda: leaver in fleet.flower.json("/api/workers?refresh=1"))
     assert fleet.flower.act(f"/api/worker/shutdown/{leaver}") == (200, "Shutting down!")
     assert node.wait(PATIENCE_S) == 0
-    fleet.place.until(lambda: fleet.online()[leaver] is False)
+    fleet.place.until_equal(lambda: fleet.online()[leaver], False)
     assert fleet.online()[OURS] is True

@@ -233,7 +233,7 @@ def flower(fleet: Fleet, rabbit_server: RabbitServer) -> Iterator[Flower]:
     flower = Flower(fleet.place, f"--broker-api={rabbit_server.management_url}", app="calc")
     try:
         fleet.place.until(lambda: flower.ask("/api/workers")[0] == 200)
-        fleet.place.until(lambda: set(flower.json("/api/workers?refresh=1")) == {S, C})
+        fleet.place.until_equal(lambda: set(flower.json("/api/workers?refresh=1")), {S, C})
         yield flower
     finally:
         flower.close()
@@ -241,7 +241,7 @@ def flower(fleet: Fleet, rabbit_server: RabbitServer) -> Iterator[Flower]:
 
 def test_given_flower_then_it_shows_both_workers_and_their_tasks(fleet: Fleet, flower: Flower) -> None:
     wanted: dict[str, Any] = {S: True, C: True}
-    fleet.place.until(lambda: {row["hostname"]: row["status"] for row in flower.json("/workers?json=1")["data"]} == wanted)
+    fleet.place.until_equal(lambda: {row["hostname"]: row["status"] for row in flower.json("/workers?json=1")["data"]}, wanted)
     for name in (S, C):
         assert flower.ask(f"/worker/{name}")[0] == 200
     source = "[add.apply_async((2, 3), queue=queue).id for queue in ('only-sedano', 'only-celery')]"
@@ -253,9 +253,11 @@ def test_given_flower_then_it_shows_both_workers_and_their_tasks(fleet: Fleet, f
 
 def test_given_the_broker_tab_of_flower_then_it_shows_what_lies_in_the_queues_of_both(fleet: Fleet, flower: Flower) -> None:
     def lengths() -> dict[str, int]:
+        # Which queues are read Flower asks now and then: it may have done so while another test had one more.
+        assert flower.ask("/api/workers?refresh=1")[0] == 200
         return {queue["name"]: queue["messages"] for queue in flower.json("/api/queues/length")["active_queues"]}
 
-    fleet.place.until(lambda: lengths() == {"celery": 0, "only-celery": 0, "only-sedano": 0}, 30)
+    fleet.place.until_equal(lengths, {"celery": 0, "only-celery": 0, "only-sedano": 0})
     assert flower.ask("/broker")[0] == 200
 
 
