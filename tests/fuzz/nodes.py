@@ -101,7 +101,9 @@ def hear(data: bytes) -> None:
         events = read_events(message)
     said: list[tuple[str, Mapping[str, Any]]] = []
     clock = LamportClock()
-    gossip = Gossip(NODE, 1, clock, lambda kind, fields: said.append((kind, fields)), lambda _topic, _action: None)
+    gossip = Gossip(
+        NODE, 1, clock, lambda kind, fields: said.append((kind, fields)), lambda _topic, _action: None, lambda do: do()
+    )
     gossip.elect("an election", "task", None)
     state = State()
     for event in events:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.interop.eavesdrop import Eavesdropper
+from tests.interop.eavesdrop import Eavesdropper, Event
 from tests.interop.peers import Peer, Place, engine, folder_for, place_of_its_own
 from tests.servers import RedisServer
 
@@ -81,18 +82,22 @@ def test_given_a_rate_when_set_for_all_then_every_worker_has_it(fleet: Fleet) ->
     assert {name for name, tasks in known.items() if "calc.add [rate_limit=600/m]" in tasks} == set(KINDS)
 
 
-def others_of(fleet: Fleet, name: str) -> int:
-    """How many others this node has heard of, by its log."""
+def strangers_of(fleet: Fleet, name: str) -> list[str]:
+    """Whom this node has not heard of, by its log."""
     log = fleet.nodes[name].log()
-    return sum(f"{other} joined the party" in log for other in KINDS if other != name)
+    return [other for other in fleet.nodes if other != name and f"{other} joined the party" not in log]
 
 
 def until_acquainted(fleet: Fleet) -> None:
     """Until each knows all others, and counts them as alive: they have just sent a heartbeat. Who misses others counts itself
-    as elected before they have spoken."""
-    fleet.place.until(lambda: all(others_of(fleet, name) == len(KINDS) - 1 for name in KINDS))
+    as elected before they have spoken; a Celery worker that counts before anybody else stands has an IndexError and ends."""
+    fleet.place.until_equal(lambda: [strangers_of(fleet, name) for name in fleet.nodes], [[] for _ in fleet.nodes])
     with Eavesdropper(fleet.place.server, fleet.place.db) as heard:
-        heard.until(lambda events: {e["hostname"] for e in events if e["type"] == "worker-heartbeat"} >= set(KINDS))
+        heard.until_beats(fleet.nodes)
+
+
+def of_whom(kind: str, events: list[Event]) -> list[str]:
+    return [event["hostname"] for event in events if event["type"] == kind]
 
 
 def has_heard(node: Node, election_id: str) -> bool:
@@ -111,8 +116,36 @@ def test_given_a_fleet_of_both_kinds_when_elections_are_held_then_each_is_acted_
         until_acquainted(fleet)
         fleet.elect(f"elected-{n}")
     fleet.place.until_started([f"elected-{n}" for n in range(5)])
-    fleet.place.until(lambda: all(has_heard(node, f"elected-{n}") for node in fleet.nodes.values() for n in range(5)))
+    all_five = {f"elected-{n}" for n in range(5)}
+    fleet.place.until_equal(
+        lambda: {name: {each for each in all_five if not has_heard(node, each)} for name, node in fleet.nodes.items()},
+        {name: set() for name in fleet.nodes},
+    )
     assert [acted(fleet, f"elected-{n}") for n in range(5)] == [1] * 5
+
+
+def test_given_nodes_of_ours_that_are_busy_with_a_command_when_an_election_is_held_then_they_stand_before_they_acknowledge(
+    tmp_path: Path,
+) -> None:
+    """What a Celery worker sees to, which has one loop for all it hears; else it has an IndexError, and ends."""
+    ours = ["s1@here", "s2@here"]
+    with place_of_its_own("busy", tmp_path) as place:
+        fleet = Fleet(place, {name: KINDS[name] for name in (*ours, "c1@here")})
+        until_acquainted(fleet)
+        fleet.peer.ask("app.control.broadcast('wait_for_gate', {'gate': 'open'}, destination=to)", to=ours)
+        place.until_started(ours)
+        with Eavesdropper(place.server, place.db) as heard:
+            fleet.elect("behind")
+            heard.until(lambda events: "c1@here" in of_whom("worker-elect-ack", events))
+            heard.until_beats({name: fleet.nodes[name] for name in ours}, 2)
+            place.open_gate("open")
+            place.until_equal(lambda: [has_heard(node, "behind") for node in fleet.nodes.values()], [True] * 3)
+            heard.until(lambda events: set(of_whom("worker-elect-ack", events)) == set(fleet.nodes))
+            said = [(event["hostname"], event["type"]) for event in heard.events if event["type"].startswith("worker-elect")]
+        for name in fleet.nodes:
+            assert said.index((name, "worker-elect")) < said.index((name, "worker-elect-ack"))
+        place.until_started(["behind"])
+        assert acted(fleet, "behind") == 1
 
 
 @pytest.mark.parametrize("stopped", ["s2@here", "c1@here"])
@@ -126,7 +159,7 @@ def test_given_a_stopped_worker_when_an_election_is_held_then_it_is_acted_on_onc
         fleet.elect(election)
         fleet.place.until_started([election])
         rest = [node for name, node in fleet.nodes.items() if name != stopped]
-        fleet.place.until(lambda: all(has_heard(node, election) for node in rest))
+        fleet.place.until_equal(lambda: [node.name for node in rest if not has_heard(node, election)], [])
         assert acted(fleet, election) == 1
     finally:
         fleet.nodes[stopped].signal(signal.SIGCONT)
@@ -157,7 +190,7 @@ def test_given_revokes_when_our_worker_starts_then_it_learns_them_from_celerys(t
             fleet = Fleet(place, {"c1@here": "celery5.7"})
             fleet.broadcast("revoke", task_id=["told-before"])
             fleet.start("s1@here", "sedano").wait_ready()
-            place.until(lambda: fleet.broadcast("revoked", to=["s1@here"]) == {"s1@here": ["told-before"]})
+            place.until_equal(lambda: fleet.broadcast("revoked", to=["s1@here"]), {"s1@here": ["told-before"]})
             state = fleet.peer.ask(
                 """
                 result = app.send_task("calc.mark", task_id="told-before", queue="s1")

@@ -1,7 +1,9 @@
 """What a node hears of the others' worker events: who is there, their clocks, elections (wire-protocol 7).
 
 An election decides which one of all nodes does something: each announces itself with its clock, all acknowledge each
-announcement, and who sees as many acknowledgements as there are others counts: the lowest clock wins, then the name.
+announcement, and who sees as many acknowledgements as there are others counts: the lowest clock wins, then the name. Nobody
+acknowledges before it stands itself, if it is to: somebody would be the only candidate when it counts, and a Celery worker that
+is (its own loop keeps that order) ends with an IndexError.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sedano.app.lamport import LamportClock
@@ -25,6 +28,7 @@ MOST_ELECTIONS = 1000
 MOST_PEERS = 5000
 
 Emit = Callable[[str, Mapping[str, Any]], None]
+Later = Callable[[Callable[[], None]], None]
 
 
 @dataclass(slots=True)
@@ -42,11 +46,13 @@ class _Election:
 
 class Gossip:
     """Used by the herald's thread. `emit(type, fields)` announces; `apply(topic, action)` does what this node was elected to
-    do."""
+    do; `after_orders(do)` has `do` called, in the same thread, when the orders that have reached this node by now are done."""
 
-    def __init__(self, node: str, pid: int, clock: LamportClock, emit: Emit, apply: Callable[[str, Any], None]) -> None:
+    def __init__(
+        self, node: str, pid: int, clock: LamportClock, emit: Emit, apply: Callable[[str, Any], None], after_orders: Later
+    ) -> None:
         self._node, self._me, self._clock = node, f"{node}.{pid}", clock
-        self._emit, self._apply = emit, apply
+        self._emit, self._apply, self._after_orders = emit, apply, after_orders
         self._peers: dict[str, _Peer] = {}
         self._elections: dict[str, _Election] = {}
 
@@ -107,9 +113,15 @@ class Gossip:
             _logger.warning("an election without id or topic by %s is left alone", one_line(host))
             return
         candidate = (_whole(event.get("clock")), f"{host}.{event.get('pid')}", topic, event.get("action"))
-        candidates = self._election(election_id).candidates
-        if len(candidates) < MOST_PEERS:
-            candidates.append(candidate)
+        election = self._election(election_id)
+        if len(election.candidates) < MOST_PEERS:
+            election.candidates.append(candidate)
+        if election.acks is None:
+            self._after_orders(partial(self._acknowledge, election_id))
+        else:
+            self._acknowledge(election_id)
+
+    def _acknowledge(self, election_id: str) -> None:
         self._emit("worker-elect-ack", {"id": election_id})
 
     def _hear_ack(self, event: Mapping[str, Any]) -> None:

@@ -11,8 +11,10 @@ import os
 import platform
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sedano import __version__, signals
@@ -24,7 +26,7 @@ from sedano.polling import POLLIN, new_poll
 from sedano.protocol.events import EventWriter, batch, read_events, single
 from sedano.protocol.ids import new_id
 from sedano.protocol.message import Message
-from sedano.worker.gossip import Gossip
+from sedano.worker.gossip import Gossip, Later
 from sedano.worker.reconnect import backoff
 from sedano.worker.rounds import Rounds
 from sedano.worker.table import SharedTable
@@ -60,7 +62,8 @@ class HeraldTerms:
 
 class Herald:
     """`start` it through `rounds`. `open_bus` opens a connection; `running()` counts the calls that run now; `greet()` is
-    called once, in the herald's thread, before the node is announced; `elected(topic, action)` acts."""
+    called once, in the herald's thread, before the node is announced; `elected(topic, action)` acts; `after_orders(do)` has
+    `do` called, in whatever thread, when the orders that have reached this node by now are done."""
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Herald:
         running: Callable[[], int],
         greet: Callable[[], None],
         elected: Callable[[str, Any], None],
+        after_orders: Later,
     ) -> None:
         self._terms, self._table, self._slots_end, self._open_bus = terms, table, slots_end, open_bus
         self._clock, self._running, self._greet = clock, running, greet
@@ -82,12 +86,14 @@ class Herald:
         self._moves = False
         self._beat_at = self._told_at = 0.0
         self._beats_asked = 0
-        self._elections: list[tuple[str, str, Any]] = []
+        self._chores: deque[Callable[[], None]] = deque()  # of the gossip, in the order in which they are to be done
         self._has_greeted = self._is_online = self._is_alone = False
         self._out: list[Message] = []
         self.rounds = Rounds("sedano-herald", self._round, self._end)
         self.told = Told(self.rounds.wake)
-        self.gossip = Gossip(terms.node, os.getpid(), clock, self._announce, elected)
+        self.gossip = Gossip(
+            terms.node, os.getpid(), clock, self._announce, elected, lambda do: after_orders(partial(self._later, do))
+        )
 
     # -- from any thread ----------------------------------------------------------------------------------------------
 
@@ -102,7 +108,10 @@ class Herald:
         self.rounds.wake()
 
     def elect(self, election_id: str, topic: str, action: Any) -> None:
-        self._elections.append((election_id, topic, action))
+        self._later(partial(self.gossip.elect, election_id, topic, action))
+
+    def _later(self, do: Callable[[], None]) -> None:
+        self._chores.append(do)
         self.rounds.wake()
 
     # -- rounds -------------------------------------------------------------------------------------------------------
@@ -145,8 +154,8 @@ class Herald:
             self._beats_asked -= 1
             self._announce("worker-heartbeat", {"freq": ASKED_FREQ_S, **SOFTWARE})
             self._beat_at = min(self._beat_at, now + (self._terms.heartbeat_s or ALONE_S))
-        while self._elections:
-            self.gossip.elect(*self._elections.pop(0))
+        while self._chores:
+            self._chores.popleft()()
         early_s = self._told_at + _GATHER_S - time.monotonic()
         if early_s > 0:
             self.rounds.pause(early_s)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,7 @@ class NodeMailbox:
         self._bus: Bus | None = None
         self._mailbox: Mailbox | None = None
         self._waits = backoff()
+        self._behind: deque[Callable[[], None]] = deque()
         self._has_listened = threading.Event()
         self._moves = self._has_complained = False
         self._commands: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -85,7 +87,13 @@ class NodeMailbox:
         self._moves = True
         self.rounds.wake()
 
+    def after_orders(self, do: Callable[[], None]) -> None:
+        """Have `do` called in the mailbox's thread when the commands that have arrived by now are done. From any thread."""
+        self._behind.append(do)
+        self.rounds.wake()
+
     def _round(self) -> float:
+        behind = len(self._behind)
         try:
             if self._moves:
                 self._moves = False
@@ -97,8 +105,11 @@ class NodeMailbox:
                 self._mailbox = self._bus.open_mailbox(self._node)
                 self._has_listened.set()
                 self._has_complained = False
-            for message in self._mailbox.receive(_LISTEN_S, [self.rounds.fileno()]):
+            messages = self._mailbox.receive(0.0 if behind else _LISTEN_S, [self.rounds.fileno()])
+            for message in messages:
                 self._hear(message)
+            if not messages:
+                self._do(behind)
             self._waits = backoff()
         except OperationalError as exc:
             if isinstance(exc, MailboxInUse) and not self._has_complained:
@@ -106,8 +117,13 @@ class NodeMailbox:
                 _pidbox.warning("%s This node hears no commands until then.", exc)
             _logger.debug("the mailbox has lost its connection: %s", exc)
             self._close_stores()
+            self._do(behind)  # nothing more comes on this connection
             return next(self._waits)
         return 0.0
+
+    def _do(self, count: int) -> None:
+        for _ in range(count):
+            self._behind.popleft()()
 
     # -- one command --------------------------------------------------------------------------------------------------
 

@@ -365,9 +365,15 @@ class NodeRun:
             if plan.mingles:
                 mingle(app, plan.node, self._here().open_coordination)
 
+        def after_orders(do: Callable[[], None]) -> None:
+            if self._mailbox is None:
+                do()
+            else:
+                self._mailbox.after_orders(do)
+
         return Herald(
             terms, self._table, self._slots_end, lambda: self._here().open_bus(), app.clock,
-            self._table.running, greet, lambda topic, action: act(app, topic, action),
+            self._table.running, greet, lambda topic, action: act(app, topic, action), after_orders,
         )  # fmt: skip
 
     def _parts(self, supervisor: Supervisor, pool: Any, stores: ControlStores) -> NodeParts:

@@ -12,6 +12,7 @@ import time
 import errors
 from celery import Celery
 from celery.utils.log import get_task_logger
+from celery.worker.control import control_command
 
 URL = os.environ["INTEROP_URL"]
 FOLDER = os.environ["INTEROP_FOLDER"]
@@ -47,6 +48,14 @@ def write(event, what):
 def wait_for(gate):
     while not os.path.exists(os.path.join(FOLDER, gate)):
         time.sleep(0.01)
+
+
+@control_command(args=[("gate", str)])
+def wait_for_gate(state, gate):
+    """Keep the worker from other commands."""
+    write("start", state.hostname)
+    wait_for(gate)
+    return "ok"
 
 
 @app.task

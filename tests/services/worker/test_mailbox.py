@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Collection, Iterator
 from datetime import UTC
@@ -12,8 +13,9 @@ import pytest
 from sedano.app.lamport import LamportClock
 from sedano.app.panel import Panel, control_command, inspect_command
 from sedano.clock import SYSTEM_CLOCK
-from sedano.contracts import OpenOptions, Revoke
+from sedano.contracts import Bus, OpenOptions, Revoke
 from sedano.drivers import memory
+from sedano.exceptions import BrokerUnavailable
 from sedano.protocol import control
 from sedano.protocol.control import REPLY_EXCHANGE, ReplyTo
 from sedano.worker.control.revokes import Revokes
@@ -32,6 +34,7 @@ class Asker:
     def __init__(self) -> None:
         self.url = f"memory://{uuid.uuid4().hex}"
         self.bus = memory.open_bus(self.url, OpenOptions())
+        self.is_cut_off = False
         self.coordination = memory.open_coordination(self.url, OpenOptions())
         self.ended: list[tuple[set[str], int]] = []
         self.running: set[str] = set()
@@ -48,7 +51,7 @@ class Asker:
         revokes = Revokes(NODE, self.table, stores, self._terminate, records, clock.forward)
         self.node = NodeMailbox(
             NODE,
-            lambda: memory.open_bus(self.url, OpenOptions()),
+            self._open_bus,
             NodeHands(self._shut_down),
             accept=frozenset({"application/json"}),
             state=self,
@@ -59,6 +62,11 @@ class Asker:
         self.node.rounds.start()
         while self.bus.broadcast(control.request("ping", destination=["nobody"])) == 0:
             pass  # until the node listens
+
+    def _open_bus(self) -> Bus:
+        if self.is_cut_off:
+            raise BrokerUnavailable("the broker is away")
+        return memory.open_bus(self.url, OpenOptions())
 
     def _terminate(self, ids: Collection[str], signum: int) -> list[str]:
         self.ended.append((set(ids), signum))
@@ -198,3 +206,39 @@ def test_given_a_command_of_the_users_when_told_then_it_runs_with_the_nodes_stat
     info = Panel.meta["increase"]
     assert (info.type, info.help, info.signature) == ("control", "Take more. And more.", "[N=1]")
     assert info.arguments(["7"]) == {"n": 7}
+
+
+@pytest.mark.usefixtures("own_commands")
+def test_given_what_is_to_come_after_the_orders_when_some_wait_then_it_is_done_after_them(asker: Asker) -> None:
+    is_busy, go_on, is_done = threading.Event(), threading.Event(), threading.Event()
+    said: list[int] = []
+
+    @control_command()
+    def be_busy(state: Any) -> None:
+        is_busy.set()
+        assert go_on.wait(60)
+
+    @control_command()
+    def say(state: Any, n: int) -> None:
+        said.append(n)
+
+    def end() -> None:
+        said.append(-1)
+        is_done.set()
+
+    asker.bus.broadcast(control.request("be_busy"))
+    assert is_busy.wait(60)
+    for n in range(50):
+        asker.bus.broadcast(control.request("say", {"n": n}))
+    asker.node.after_orders(end)
+    go_on.set()
+    assert is_done.wait(60)
+    assert said == [*range(50), -1]
+
+
+def test_given_what_is_to_come_after_the_orders_when_none_can_come_then_it_is_done(asker: Asker) -> None:
+    is_done = threading.Event()
+    asker.is_cut_off = True
+    asker.node.move()
+    asker.node.after_orders(is_done.set)
+    assert is_done.wait(60)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ class Channel:
         def emit(kind: str, fields: Mapping[str, Any]) -> None:
             self._waiting.append({**fields, "type": kind, "hostname": name, "pid": 1, "clock": clock.forward()})
 
-        return Gossip(name, 1, clock, emit, lambda _topic, _action: self.acted.append(name))
+        return Gossip(name, 1, clock, emit, lambda _topic, _action: self.acted.append(name), lambda do: do())
 
     def flow(self) -> None:
         while self._waiting:
@@ -57,3 +57,17 @@ def test_given_nodes_when_all_stand_then_the_one_with_the_lowest_clock_acts(coun
         node.elect("who", "task", None)
     channel.flow()
     assert channel.acted == [names[-1]]
+
+
+def test_given_an_order_that_still_waits_when_another_stands_then_it_is_acknowledged_after_the_order() -> None:
+    said: list[str] = []
+    waiting: list[Callable[[], None]] = []
+    node = Gossip("a", 1, LamportClock(), lambda kind, _: said.append(kind), lambda _topic, _action: None, waiting.append)
+    standing = {"type": "worker-elect", "id": "who", "topic": "task", "hostname": "b", "pid": 1, "clock": 1}
+    node.hear(standing)
+    assert said == []
+    node.elect("who", "task", None)
+    waiting.pop()()
+    assert said == ["worker-elect", "worker-elect-ack"]
+    node.hear({**standing, "hostname": "c"})
+    assert (said[2:], waiting) == (["worker-elect-ack"], []), "who stands need not wait"
