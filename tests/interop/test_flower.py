@@ -64,8 +64,13 @@ class Flower:
         return json.loads(text)
 
     def act(self, path: str, **form: Any) -> tuple[int, str]:
-        """The status and the words of an action's answer."""
-        status, text = self.ask(path, form)
+        """The status and the words of an action's answer. Flower gives a node one second to answer, whatever its options say:
+        on a busy machine it is asked again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            status, text = self.ask(path, form)
+            if "Unknown reason" not in text or time.monotonic() > deadline:
+                break
         return status, str(json.loads(text)["message"]) if status == 200 else text
 
     def task(self, task_id: str, state: str) -> dict[str, Any]:
