@@ -105,6 +105,10 @@ def has_heard(node: Node, election_id: str) -> bool:
     return any(f"elected for '{election_id}'" in line or f"won the election '{election_id}'" in line for line in node.lines)
 
 
+def times_missed(node: Node, other: str) -> int:
+    return sum(f"missed heartbeat from {other}" in line for line in node.lines)
+
+
 def acted(fleet: Fleet, election_id: str) -> int:
     """How often the elected acted. All that was sent before this has run when it returns."""
     fleet.peer.ask("app.send_task('calc.mark', ['last'], queue='s1').get(timeout=PATIENCE)")
@@ -155,10 +159,13 @@ def test_given_a_stopped_worker_when_an_election_is_held_then_it_is_acted_on_onc
     until_acquainted(fleet)
     election = f"without-{stopped}"
     fleet.nodes[stopped].signal(signal.SIGSTOP)
+    rest = [node for name, node in fleet.nodes.items() if name != stopped]
+    before = {node.name: times_missed(node, stopped) for node in rest}
     try:
+        # All are to count alike: it takes some seconds until the last one has noticed.
+        fleet.place.until_equal(lambda: [node.name for node in rest if times_missed(node, stopped) == before[node.name]], [])
         fleet.elect(election)
         fleet.place.until_started([election])
-        rest = [node for name, node in fleet.nodes.items() if name != stopped]
         fleet.place.until_equal(lambda: [node.name for node in rest if not has_heard(node, election)], [])
         assert acted(fleet, election) == 1
     finally:

@@ -35,7 +35,10 @@ Later = Callable[[Callable[[], None]], None]
 class _Peer:
     heard_at: float
     freq: float
-    is_missed: bool = False
+    is_missed: bool = False  # and that was said
+
+    def is_alive(self, now: float) -> bool:
+        return now - self.heard_at <= MISSED_BEATS * self.freq
 
 
 @dataclass(slots=True)
@@ -81,13 +84,14 @@ class Gossip:
     def look(self, now: float) -> None:
         """Say who has missed its heartbeats."""
         for host, peer in self._peers.items():
-            if not peer.is_missed and now - peer.heard_at > MISSED_BEATS * peer.freq:
+            if not peer.is_missed and not peer.is_alive(now):
                 peer.is_missed = True
                 _logger.info("missed heartbeat from %s", one_line(host))
 
     def alive(self) -> int:
-        """How many others there are."""
-        return sum(not peer.is_missed for peer in self._peers.values())
+        """How many others there are. Asked anew each time: whoever counts longer than others sees another winner."""
+        now = time.monotonic()
+        return sum(peer.is_alive(now) for peer in self._peers.values())
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -71,3 +72,12 @@ def test_given_an_order_that_still_waits_when_another_stands_then_it_is_acknowle
     assert said == ["worker-elect", "worker-elect-ack"]
     node.hear({**standing, "hostname": "c"})
     assert (said[2:], waiting) == (["worker-elect-ack"], []), "who stands need not wait"
+
+
+def test_given_a_node_that_falls_silent_when_it_is_counted_then_it_is_alive_for_two_of_its_intervals() -> None:
+    node = Gossip("a", 1, LamportClock(), lambda _kind, _: None, lambda _topic, _action: None, lambda do: do())
+    for name, freq in (("b", 0.01), ("c", 1000.0)):
+        node.hear({"type": "worker-heartbeat", "hostname": name, "clock": 0, "freq": freq})
+    deadline = time.monotonic() + 60
+    while node.alive() != 1:
+        assert time.monotonic() < deadline
