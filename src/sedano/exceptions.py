@@ -236,7 +236,13 @@ class EncodeError(CeleryError):
 
 
 class OperationalError(CeleryError):
-    """A broker or result store is unavailable; the same operation may work later."""
+    """A broker or result store is unavailable; the same operation may work later.
+
+    `refused`: of messages that were published together, the places of those that the store did not take; it has the others.
+    None: it has none of them, unless it is `BrokerUnavailable`, of which nobody can tell.
+    """
+
+    refused: frozenset[int] | None = None
 
 
 class BrokerUnavailable(OperationalError):

@@ -25,7 +25,7 @@ from sedano.app.drafts import Draft
 from sedano.app.messages import announced
 from sedano.app.sending import INTERRUPTED, MOST_BYTES, MOST_MESSAGES
 from sedano.contracts.queues import QueueSpec
-from sedano.exceptions import BrokerUnavailable, NotAllSent, SoftTimeLimitExceeded
+from sedano.exceptions import BrokerUnavailable, NotAllSent, OperationalError, SoftTimeLimitExceeded
 
 if TYPE_CHECKING:
     from sedano.app.base import Celery
@@ -257,6 +257,13 @@ def _fail(exc: BaseException, items: Sequence[Collected], done: int, count: int,
     before = all_results[: len(all_results) - len(items)] if all_results is not None else ()
     sent, tried, rest = [*before, *results[:done]], results[done : done + count], results[done + count :]
     is_known = _is_refusal(exc)
+    refused = exc.refused if is_known and isinstance(exc, OperationalError) else None
+    if refused is not None:  # the store has the others
+        taken = [result for place, result in enumerate(tried) if place not in refused]
+        for result in taken:
+            result._unsent = None
+        sent += taken
+        tried = [result for place, result in enumerate(tried) if place in refused]
     unknown, unsent = ([], [*tried, *rest]) if is_known else (tried, rest)
     reason = Unsent(f"of its batch only a part was sent: {type(exc).__name__}: {exc}")
     for result in unknown:

@@ -135,8 +135,12 @@ class Sender:
         except SoftTimeLimitExceeded:  # it is this thread's own, and nobody knows what was published
             raise
         except Exception as exc:  # every caller is told its own error
+            refused = exc.refused if isinstance(exc, OperationalError) else None
+            if refused is not None:
+                _tell_refused(batch, refused, exc)
+                return
             if len(batch) > 1 and not isinstance(exc, BrokerUnavailable):
-                # One message that the store refuses must not fail its neighbours: all or nothing was applied, so go singly.
+                # One message that the store refuses must not fail its neighbours: nothing was applied, so go singly.
                 for item in batch:
                     self._publish([item])
                 return
@@ -236,6 +240,15 @@ class Sender:
         self._is_broken = False
         self._declared, self._declared_at_once = set(), {}
         return left
+
+
+def _tell_refused(batch: Sequence[Waiting], refused: frozenset[int], error: Exception) -> None:
+    """The store has the messages of `batch`, but for those at the places `refused`."""
+    place = 0
+    for item in batch:
+        end = place + len(item.messages)
+        item.error = None if refused.isdisjoint(range(place, end)) else error
+        place = end
 
 
 def waits(policy: Mapping[str, Any]) -> Iterator[float]:

@@ -23,6 +23,12 @@ _HEADER_OVERHEAD_BYTES = 20
 _Kind = TypeVar("_Kind", bound=Method)
 
 
+def check_header(header: bytes, frame_max: int) -> None:
+    """Raise MessageTooLarge for properties that do not fit into one frame."""
+    if len(header) + _HEADER_OVERHEAD_BYTES > frame_max:
+        raise MessageTooLarge(f"headers and properties of {len(header)} bytes; the server takes {frame_max} in a frame")
+
+
 class Channel:
     """Made by `Connection.channel`. A method that the server refuses raises `ChannelClosed`: this channel is closed then, and
     what it held is given back; the connection and its other channels go on. On a closed channel everything raises so.
@@ -201,8 +207,7 @@ class Channel:
         if route is None:
             route = self._route(exchange, routing_key, mandatory=mandatory)
         frame_max = self._connection.frame_max
-        if len(header) + _HEADER_OVERHEAD_BYTES > frame_max:
-            raise MessageTooLarge(f"headers and properties of {len(header)} bytes; the server takes {frame_max} in a frame")
+        check_header(header, frame_max)
         self._connection.write(route + content(self.id, header, body, frame_max))
         return 0 if self._confirms is None else self._confirms.add()
 

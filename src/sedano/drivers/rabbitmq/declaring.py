@@ -26,11 +26,13 @@ class Declaring:
     def __init__(self) -> None:
         self.specs: dict[str, list[QueueSpec]] = {}
         self._done: set[str] = set()
+        self._exchanges: set[str] = set()  # that are there
         self._channel: Channel | None = None
 
     def forget(self) -> None:
         """On a new connection nothing is known to be there."""
         self._done.clear()
+        self._exchanges.clear()
         self._channel = None
 
     def lost(self, queue: str) -> None:
@@ -56,6 +58,21 @@ class Declaring:
             if name not in self._done:
                 self._make(connection, name)
                 self._done.add(name)
+
+    def find(self, connection: Connection, exchanges: Iterable[str]) -> None:
+        """Raise OperationalError unless these exchanges are there. Asked before anything is published: the server closes the
+        channel of who publishes to an exchange that it does not know, and nobody can tell what it took of the rest."""
+        for name in exchanges:
+            if not name or name in self._exchanges:
+                continue
+            self.ensure(
+                connection, [queue for queue, specs in self.specs.items() if any(one.exchange == name for one in specs)]
+            )
+            if name not in self._exchanges:
+                refused = self.do(connection, partial(Channel.declare_exchange, name=name, kind="", passive=True))
+                if refused is not None:
+                    raise OperationalError(f"the message was refused: {refused}") from refused
+                self._exchanges.add(name)
 
     def spec_of(self, queue: str) -> QueueSpec:
         """The first that was made known; each further one only has another binding."""
@@ -88,6 +105,7 @@ class Declaring:
         whole = task_queues(specs)
         for exchange in whole.exchanges:
             self._try(connection, f"exchange {exchange.name!r}", Topology(exchanges=(exchange,)))
+            self._exchanges.add(exchange.name)
         for queue in whole.queues:
             if queue.name:  # none: the exchanges of queues that are their consumers' own
                 self._try(connection, f"queue {queue.name!r}", Topology(queues=(queue,)))

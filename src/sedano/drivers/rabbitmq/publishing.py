@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from sedano.contracts import QueueSpec
-from sedano.drivers.rabbitmq.channel import Channel
+from sedano.drivers.rabbitmq.channel import Channel, check_header
 from sedano.drivers.rabbitmq.connection import Connection
 from sedano.drivers.rabbitmq.declaring import Declaring
 from sedano.drivers.rabbitmq.errors import ChannelClosed, NotConfirmed
@@ -101,48 +101,53 @@ class Publisher:
             return
         connection = self.connection
         self._declaring.ensure(connection, {message.queue for message in messages if message.queue})
-        left = self._try(connection, messages)
+        self._declaring.find(connection, {message.exchange for message in messages})
+        for message in messages:
+            check_header(message.header, connection.frame_max)
+        left = self._try(connection, messages, range(len(messages)))
         if not left:
             return
-        gone = [message for message in left if message.queue]
-        if len(gone) < len(left):
-            lost = next(message for message in left if not message.queue)
-            raise _leads_nowhere(lost)
-        # Somebody has deleted the queue since.
-        self._declaring.forget()
-        self._declaring.ensure(connection, {message.queue for message in gone})
-        if again := self._try(connection, gone):
-            raise _leads_nowhere(again[0])
+        gone = [place for place in left if messages[place].queue]
+        if gone:  # somebody has deleted the queue since
+            self._declaring.forget()
+            self._declaring.ensure(connection, {messages[place].queue for place in gone})
+            again = self._try(connection, messages, gone)
+            left = [place for place in left if place in again or not messages[place].queue]
+        if left:
+            raise _only(_leads_nowhere(messages[left[0]]), left, messages)
 
-    def _try(self, connection: Connection, messages: Sequence[Ready]) -> list[Ready]:
-        """Publish; those that no queue took."""
+    def _try(self, connection: Connection, messages: Sequence[Ready], places: Sequence[int]) -> list[int]:
+        """Publish those at `places`; where those stand that no queue took."""
         self._wait_for_room(connection)
         channel = self._ready_channel(connection)
+        numbers: dict[int, int] = {}
         try:
-            for message in messages:
-                channel.publish(
+            for place in places:
+                message = messages[place]
+                number = channel.publish(
                     message.exchange, message.routing_key, message.header, message.body,
                     mandatory=message.mandatory and self._confirms,
                 )  # fmt: skip
+                numbers[number] = place
             if not self._confirms:
                 connection.flush()
                 return []
             returned = self._confirmed(connection, channel)
         except ChannelClosed as exc:
             self._channel = None
+            self._declaring.forget()
             raise OperationalError(f"the message was refused: {exc}") from exc
         except NotConfirmed as exc:
-            raise StoreFull(f"a queue takes nothing more: {exc}") from exc
+            refused = [numbers[number] for number in exc.numbers if number in numbers]
+            refused += _returned(exc.returned, messages, places)
+            raise _only(StoreFull(f"a queue takes nothing more: {exc}"), refused, messages) from exc
         except BrokerUnavailable as exc:
             blocked = connection.blocked
             self.close()  # what the server has not read is never read
             if blocked:
                 raise StoreFull(f"the server takes no messages now: {blocked}") from exc
             raise
-        if not returned:
-            return []
-        keys = {(each.exchange, each.routing_key) for each in returned}
-        return [message for message in messages if (message.exchange, message.routing_key) in keys]
+        return _returned(returned, messages, places)
 
     def _confirmed(self, connection: Connection, channel: Channel) -> list[Returned]:
         """What came back. As long as the server confirms one message after the other it may take its time; when it says that
@@ -179,6 +184,19 @@ class Publisher:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             connection.close()
+
+
+def _returned(returned: Sequence[Returned], messages: Sequence[Ready], places: Sequence[int]) -> list[int]:
+    """Which of `places` came back."""
+    keys = {(each.exchange, each.routing_key) for each in returned}
+    return [place for place in places if keys and (messages[place].exchange, messages[place].routing_key) in keys]
+
+
+def _only(error: OperationalError, refused: Sequence[int], messages: Sequence[Ready]) -> OperationalError:
+    """The error of those messages alone, so that nobody publishes the others again."""
+    if len(refused) < len(messages):
+        error.refused = frozenset(refused)
+    return error
 
 
 def _leads_nowhere(message: Ready) -> OperationalError:
