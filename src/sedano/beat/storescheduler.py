@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -35,6 +35,7 @@ from sedano.exceptions import (
     CeleryError,
     ImproperlyConfigured,
     LeadershipLost,
+    NotAllSent,
     OperationalError,
     ResultsUnavailable,
     StoreFull,
@@ -229,38 +230,41 @@ class StoreScheduler(Scheduler):
         except CeleryError as exc:
             if not _is_of_one_message(exc):
                 raise
-            written = self._one_by_one(schedules, fence, entries[: len(dues)], dues, now)
+            sent = {result.id for result in exc.sent} if isinstance(exc, NotAllSent) else set()
+            written = self._one_by_one(schedules, fence, entries[: len(dues)], dues, now, sent)
         for due, is_written in zip(dues, written, strict=True):
             if is_written:
                 self._written(due)
         self._tell(written, dues)
         return len(dues)
 
-    def _ticks(self, dues: Sequence[Due]) -> list[Tick]:
-        """What the store is to write. One that is not the broker's cannot write the messages: they go before, so that none is
-        lost; a beat that dies in between sends them again, with the same ids."""
+    def _ticks(self, dues: Sequence[Due], sent: Collection[str] = ()) -> list[Tick]:
+        """What the store is to write. One that is not the broker's cannot write the messages: they go before (but for those
+        that were `sent`), so that none is lost; a beat that dies in between sends them again, with the same ids."""
         calls = [call for due in dues for call in due.calls]
         if self.app.stores.schedules_share_broker:
             for queues in {id(call.made.address.declare): call.made.address.declare for call in calls}.values():
                 self.app.sender.publish((), declare=queues, retry=False)
             return [due.tick for due in dues]
-        publish_all(self.app, calls)
+        publish_all(self.app, [call for call in calls if call.made.task_id not in sent])
         return [msgspec.structs.replace(due.tick, messages=()) for due in dues]
 
     def _one_by_one(
-        self, schedules: Schedules, fence: Fence, entries: Sequence[Stored], dues: list[Due], now: float
+        self, schedules: Schedules, fence: Fence, entries: Sequence[Stored], dues: list[Due], now: float, sent: Collection[str]
     ) -> list[bool]:
-        """The store refuses a message: all but that one go on. `dues` are replaced where they were refused."""
+        """The store refuses a message: all but that one go on. `dues` are replaced where they were refused; calls with an id in
+        `sent` are on their way already."""
         assert self._ticking is not None
         written: list[bool] = []
         for number, (entry, due) in enumerate(zip(entries, list(dues), strict=True)):
             try:
-                written += schedules.fire(self._ticks([due]), fence, keep=self.keep)
+                written += schedules.fire(self._ticks([due], sent), fence, keep=self.keep)
             except CeleryError as exc:
                 if not _is_of_one_message(exc):
                     raise
-                logger.error("beat: The call of the entry %r cannot be sent: %s", entry.name, exc)
-                dues[number] = self._ticking.refused(entry, now, str(exc), due)
+                reason = _reason(exc)
+                logger.error("beat: The call of the entry %r cannot be sent: %s", entry.name, reason)
+                dues[number] = self._ticking.refused(entry, now, str(reason), due)
                 written += schedules.fire([dues[number].tick], fence, keep=self.keep)
         return written
 
@@ -342,7 +346,7 @@ class StoreScheduler(Scheduler):
             logger.error(
                 "beat: Connection error: %s. Trying again in %s seconds; what becomes due meanwhile is caught up by the"
                 " policies of the entries.",
-                exc,
+                _reason(exc),
                 wait_s,
             )
         if self._leading is not None:
@@ -427,7 +431,17 @@ def past_of(filename: str) -> dict[str, Any]:
 
 
 def _is_of_one_message(exc: CeleryError) -> bool:
-    return not any(isinstance(each, (LeadershipLost, *AWAY)) for each in (exc, exc.__cause__))
+    each: BaseException | None = exc
+    while each is not None:  # what was sent at once names the sender's error as its cause, and that the driver's
+        if isinstance(each, (LeadershipLost, *AWAY)):
+            return False
+        each = each.__cause__
+    return True
+
+
+def _reason(exc: CeleryError) -> BaseException:
+    """What went wrong, without how many of the calls it was."""
+    return exc.__cause__ or exc if isinstance(exc, NotAllSent) else exc
 
 
 def _readable(entry: Stored) -> Definition | None:
