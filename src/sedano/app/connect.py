@@ -171,12 +171,14 @@ class Stores(msgspec.Struct, frozen=True):
         fill: Callable[[Delivery], None] = driver.fill
         return fill
 
-    def open_results(self, reply_queue: str = "") -> Results:
-        """Only when `results_url` is not None: otherwise results are off. `reply_queue` is where this process hears those of
-        its calls, for results that are replies."""
+    def open_results(self, reply_queue: str = "", place: int | None = None) -> Results:
+        """Only when `results_url` is not None: otherwise results are off. For results that are replies, `reply_queue` is where
+        this process hears those of its calls, and `place` that of `broker_urls` which it sends them to, if it sends."""
         if self.results_url is None:
             raise ImproperlyConfigured("No result backend is configured: set result_backend.")
-        url = self.reachable().broker_url if self.results_are_replies else self.results_url
+        url = self.results_url
+        if self.results_are_replies:
+            url = (self.reachable() if place is None else self.at(place)).broker_url
         options = self.results_options
         if reply_queue:
             options = msgspec.structs.replace(options, amqp=msgspec.structs.replace(options.amqp, reply_queue=reply_queue))
@@ -332,7 +334,7 @@ def _first_that_answers(several: Sequence[str], open_broker: Callable[[int], Bro
         try:
             with contextlib.closing(open_broker(place)) as broker:
                 if broker.capabilities.source is Source.SUPERVISOR:
-                    broker.reconnect()  # its leases are in this process: asking for them reaches no server
+                    broker.declare(())  # connects; its leases are in this process: asking for them reaches no server
                 else:
                     broker.leases()
         except OperationalError as exc:

@@ -45,6 +45,11 @@ class Detour:
         return stores.writing_at(self._place).open_broker(write=True)
 
     @property
+    def place(self) -> int:
+        """Of `write_urls`: the server of now."""
+        return self._place
+
+    @property
     def others(self) -> int:
         """How many more servers there are to try."""
         return max(0, len(self._urls) - 1)
@@ -53,7 +58,8 @@ class Detour:
         """The server of now is away: the next one is to be opened."""
         assert self._rotation is not None
         left, self._place = self._place, self._rotation.after(self._place)
-        self.is_away = self._place != 0 and self._rotation.has_home
+        # Results that are replies to calls under way come to where we are: nobody goes home while there may be some.
+        self.is_away = self._place != 0 and self._rotation.has_home and not self._stores().results_are_replies
         self._look_at = self._monotonic() + LOOK_BACK_S
         self._home_answers = False
         logger.warning(

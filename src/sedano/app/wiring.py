@@ -35,8 +35,9 @@ class Wiring:
         self._result_terms: tuple[int, ResultTerms] | None = None
         self._ids = threading.local()
         self._reply_queue = new_id()
-        detour = Detour(lambda: self.stores)
-        self.sender = Sender(detour.open, self._opened, detour)
+        self._detour = Detour(lambda: self.stores)
+        self._replies_at: int | None = None
+        self.sender = Sender(self._detour.open, self._opened, self._detour)
         on_fork(self, Wiring._renew)
 
     @property
@@ -96,7 +97,7 @@ class Wiring:
         if stores.results_url is None:
             return DisabledBackend()
         if stores.results_are_replies:
-            reader = ResultReader(lambda: stores.open_results(self._reply_queue))
+            reader = ResultReader(lambda: stores.open_results(self._reply_queue, self._replies_at))
             return RpcBackend(reader, self._read_result_terms, lambda: app.timezone, stores.results_url)
         return Backend(ResultReader(stores.open_results), self._read_result_terms, lambda: app.timezone, stores.results_url)
 
@@ -118,7 +119,13 @@ class Wiring:
         stores = self.stores
         if stores.embedded is not None:
             logger.info("No broker is configured: calls go to the embedded store in %s", stores.embedded)
-        return self._listen if stores.results_are_replies else None
+        if not stores.results_are_replies:
+            return None
+        if stores.write_urls == stores.broker_urls and self._replies_at != self._detour.place:
+            self._replies_at, backend = self._detour.place, self._backend
+            if backend is not None:
+                backend.reader.move()
+        return self._listen
 
     def _listen(self) -> None:
         """Results of what is sent now must find this process. Not inside of a task, which does not wait for them: as in

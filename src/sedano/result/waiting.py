@@ -50,7 +50,7 @@ class ResultReader(Questions):
         self._tidier: threading.Thread | None = None
         self._thread_lock = threading.Lock()
         self._asked_at = self._foreseen_at = 0.0
-        self._is_to_tidy = False
+        self._is_to_tidy = self._has_moved = False
         self.table = WaiterTable()
         self.pace = Pace()
 
@@ -216,6 +216,9 @@ class ResultReader(Questions):
                 time.sleep(max(0.0, min(0.1 * tries, 1.0, deadline - time.monotonic())))
 
     def _turn(self, is_done: Callable[[], bool], deadline: float) -> None:
+        if self._has_moved:
+            self._has_moved = False
+            self._drop_stream()
         stream = self._stream
         if stream is None:
             stream = self._open_stream()
@@ -270,6 +273,17 @@ class ResultReader(Questions):
         if stream is not None:
             with contextlib.suppress(ResultsUnavailable):
                 stream.close()
+
+    # -- another server ---------------------------------------------------------------------------------------------------
+
+    def move(self) -> None:
+        """The store is another one from now on: waiters wait there. The old one may be silent, and is closed by a thread."""
+        with self._lock:
+            results, self._results = self._results, None
+        self._has_moved = True
+        self._poke()
+        if results is not None:
+            threading.Thread(target=results.close, name="sedano-results-left", daemon=True).start()
 
     # -- ending -----------------------------------------------------------------------------------------------------------
 
