@@ -267,6 +267,8 @@ def test_given_results_and_names_that_are_no_plain_text_when_told_then_they_arri
 
 
 def test_given_a_stopped_supervisor_when_calls_run_on_then_no_slot_waits_for_it_to_tell(world: NodeWorld, store: str) -> None:
+    world.settings["worker_lease_time"] = 600.0  # nobody renews it: a slot that has lost its lease does wait for the supervisor
+    world.write_tasks()
     node = world.ready(concurrency=1, options=["-E"])
     world.get("pid")
     os.kill(node.pid, signal.SIGSTOP)
