@@ -233,6 +233,9 @@ class RabbitServer:
         """Of the virtual host of `url`, with what stands in it."""
         self.api("DELETE", f"queues/{vhost_of(url)}/{quote(queue, safe='')}")
 
+    def has_queue(self, url: str, queue: str) -> bool:
+        return any(each["name"] == queue for each in self.api("GET", f"queues/{vhost_of(url)}"))
+
     def close_connections(self, url: str | None = None, reason: str = "closed by a test") -> None:
         """Close the connections to one virtual host, or all of them."""
         where = ["--vhost", vhost_of(url)] if url else ["--global"]

@@ -5,61 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 
 import pytest
 from tests.rabbit import RabbitServer
+from tests.rabbitnodes import Node, node_at
 
-from sedano.contracts import Begin, Broker, Delivery, Lease, OpenOptions, QueueSpec, Settlement
-from sedano.drivers import rabbitmq
+from sedano.contracts import Broker, OpenOptions, QueueSpec
 from sedano.drivers.rabbitmq.address import address_of
 from sedano.drivers.rabbitmq.connection import Connection
-from sedano.exceptions import BrokerUnavailable, OperationalError, StoreFull
+from sedano.exceptions import OperationalError, StoreFull
 from sedano.testing.contracts.messages import batch, outgoing, result, routed, settlement, task_ids
 
 pytestmark = pytest.mark.rabbitmq
-
-WAIT_S = 30.0
-
-
-@dataclass
-class Node:
-    """A broker object and one slot of it."""
-
-    broker: Broker
-    lease: Lease
-
-    def look(self, *queues: str, most: int = 10) -> list[Delivery]:
-        return self.broker.turn(self.lease, reserve=most, queues=queues or ("q",)).reserved
-
-    def take(self, count: int, *queues: str) -> list[Delivery]:
-        """The next so many."""
-        found: list[Delivery] = []
-        until = time.monotonic() + WAIT_S
-        while len(found) < count:
-            assert time.monotonic() < until, f"only {len(found)} of {count} came"
-            found += self.look(*queues, most=count - len(found))
-            if len(found) < count:
-                self.broker.wait(queues or ("q",), 1.0)
-        return found
-
-    def begin(self, *deliveries: Delivery, early: bool = False) -> list[str]:
-        return self.broker.turn(self.lease, begin=[Begin(each.tag, early) for each in deliveries]).begun
-
-    def settle(self, *settlements: Settlement) -> list[str]:
-        """Those that were refused."""
-        return self.broker.turn(self.lease, settle=settlements).refused
-
-    def hear_of_trouble(self) -> None:
-        """Sleep until the connection is gone, and make a new one."""
-        with pytest.raises(BrokerUnavailable):
-            self._sleep()
-        self.broker.reconnect()
-
-    def _sleep(self) -> None:
-        until = time.monotonic() + WAIT_S
-        while time.monotonic() < until:
-            self.broker.wait(["q"], 1.0)
 
 
 @pytest.fixture
@@ -68,12 +25,6 @@ def brokers() -> Generator[list[Broker]]:
     yield opened
     for broker in opened:
         broker.close()
-
-
-def node_at(url: str, brokers: list[Broker], name: str) -> Node:
-    broker = rabbitmq.open_broker(url, OpenOptions())
-    brokers.append(broker)
-    return Node(broker, broker.register(name, f"celery@{name}"))
 
 
 @pytest.fixture
@@ -263,10 +214,8 @@ def test_given_a_late_call_when_it_is_held_longer_than_the_server_allows_then_it
         one.broker.publish(batch("q", "a"))
         (slow,) = one.take(1)
         one.begin(slow)
-        until = time.monotonic() + 150.0
         with caplog.at_level(logging.WARNING):
-            while "consumer_timeout" not in caplog.text and time.monotonic() < until:
-                one.broker.wait(["q"], 1.0)
+            one.hear_of_trouble()
         assert "Late-ack tasks that run longer need a higher consumer_timeout" in caplog.text
         assert one.settle(settlement(slow)) == [slow.tag]
         (again,) = one.take(1)

@@ -12,12 +12,16 @@ until the window is settled:
 
 Whether a node is there tells an exclusive queue of its connection: nobody else can look at it while that lives, and it is gone
 with it. Records are transient: they tell of the death of a node, not of the server's.
+
+A server takes messages up to some size. So a large window has several records, and that of a large call carries its body as it
+came, with the rest in a header.
 """
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -29,7 +33,9 @@ from sedano.drivers.rabbitmq.connection import Connection
 from sedano.drivers.rabbitmq.declaring import NOT_FOUND, RESOURCE_LOCKED
 from sedano.drivers.rabbitmq.errors import ChannelClosed
 from sedano.drivers.rabbitmq.frames import Incoming
-from sedano.drivers.rabbitmq.properties import encode_properties
+from sedano.drivers.rabbitmq.properties import decode_properties, encode_properties
+from sedano.drivers.rabbitmq.stored import pack, unpack
+from sedano.exceptions import MessageTooLarge
 from sedano.log import get_logger
 
 logger = get_logger(__name__)
@@ -37,6 +43,7 @@ logger = get_logger(__name__)
 LOST = "sedano.lost"
 IDLE_S = 3600.0
 _MOST_LOST = 16  # records of dead nodes that one node holds at a time
+_MOST_BYTES = 256 << 10  # of the calls in one record, unless it is one
 
 
 class _Record(msgspec.Struct, array_like=True):
@@ -66,7 +73,7 @@ class Lost:
 
     record: LeaseRecord
     home: str
-    body: bytes
+    published: tuple[bytes, bytes]  # as it was: header and body
     calls: list[tuple[str, bytes]]
     channel: Channel
     tag: int
@@ -75,7 +82,9 @@ class Lost:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Record)
-_HEADER = encode_properties({"content_type": "application/x-sedano-begun", "delivery_mode": 1})
+_PROPERTIES = {"content_type": "application/x-sedano-begun", "delivery_mode": 1}
+_HEADER = encode_properties(_PROPERTIES)
+_APART = "x-sedano-apart"  # all but the body of the only call
 
 
 class BegunRecords:
@@ -93,11 +102,13 @@ class BegunRecords:
         self._lost: dict[str, Lost] = {}
         self._owner_of: dict[str, str] = {}  # tag of a lost call that was taken -> its record
         self._connection: Connection | None = None
+        self._channel: Channel | None = None
 
     # -- connection ---------------------------------------------------------------------------------------------------
 
     def attach(self, connection: Connection) -> None:
-        """Begin, or go on, on a new connection. Raises what channels raise."""
+        """Begin, or go on: on a new connection, or after the channel was closed. Raises what channels raise."""
+        self.detach()
         channel = connection.channel()
         channel.declare_queue(_presence(self._node, self._home), durable=False, exclusive=True, auto_delete=True)
         channel.declare_queue(LOST)
@@ -107,15 +118,16 @@ class BegunRecords:
         channel.consume(_queue(self._node, self._home), "sedano.begun")
         channel.qos(_MOST_LOST)
         channel.consume(LOST, "sedano.lost")
-        self._connection = connection
+        self._connection, self._channel = connection, channel
 
     @property
     def is_attached(self) -> bool:
-        return self._connection is not None
+        """Not when the server has closed the channel: it takes records back that are held for longer than it allows."""
+        return self._channel is not None and self._channel.is_open
 
     def detach(self) -> None:
-        """The connection is gone: records are the server's again, until they are handed to us or to others."""
-        self._connection = None
+        """The channel is gone: records are the server's again, until they are handed to us or to others."""
+        self._connection = self._channel = None
         for live in self._live.values():
             live.channel = None
         self._lost.clear()
@@ -123,8 +135,8 @@ class BegunRecords:
 
     def _came(self, channel: Channel, incoming: Incoming) -> None:
         try:
-            record = _decoder.decode(incoming.body)
-        except msgspec.MsgspecError:
+            record = _read(incoming)
+        except (msgspec.MsgspecError, ValueError):
             logger.error("A message in %s is no record of begun calls; it is dropped", incoming.routing_key)
             self._ack(channel, incoming.delivery_tag)
             return
@@ -140,7 +152,7 @@ class BegunRecords:
             home = ""
         owner = f"{record.node}/{record.home}/{record.number}"
         lease = LeaseRecord(owner, record.node, 0, 0, len(record.calls))
-        self._lost[owner] = Lost(lease, home, incoming.body, record.calls, channel, incoming.delivery_tag)
+        self._lost[owner] = Lost(lease, home, _published(record), record.calls, channel, incoming.delivery_tag)
 
     def _ack(self, channel: Channel, tag: int) -> None:
         if self._connection is not None and channel.is_open:
@@ -149,13 +161,18 @@ class BegunRecords:
     # -- our own calls ------------------------------------------------------------------------------------------------
 
     def frames(self, channel: Channel, calls: Sequence[tuple[str, str, bytes]]) -> None:
-        """Publish the record of `calls` (tag, queue, message) on `channel`, before they are acknowledged there."""
-        self._count += 1
-        record = _Record(self._node, self._home, self._count, [(queue, raw) for _, queue, raw in calls])
-        self._live[self._count] = _Live({tag for tag, _, _ in calls})
-        for tag, _, _ in calls:
-            self._number_of[tag] = self._count
-        channel.publish("", _queue(self._node, self._home), _HEADER, _encoder.encode(record))
+        """Publish the records of `calls` (tag, queue, message) on `channel`, before they are acknowledged there."""
+        for some in _parts(calls):
+            self._count += 1
+            record = _Record(self._node, self._home, self._count, [(queue, raw) for _, queue, raw in some])
+            try:
+                channel.publish("", _queue(self._node, self._home), *_published(record))
+            except MessageTooLarge as exc:
+                logger.warning("A call of %s is begun and not written down: %s", some[0][1], exc)
+                continue
+            self._live[self._count] = _Live({tag for tag, _, _ in some})
+            for tag, _, _ in some:
+                self._number_of[tag] = self._count
 
     def doubt(self, tags: Iterable[str]) -> None:
         """Nobody here runs these calls, of whole windows. When their record comes back, the server has heard that they were
@@ -187,6 +204,8 @@ class BegunRecords:
 
     def leases(self) -> list[LeaseRecord]:
         """Of windows whose nodes are gone and that nobody has taken. Those of nodes that are there again go back to them."""
+        if not self.is_attached:
+            return []
         for home in {(lost.record.node, lost.home) for lost in self._lost.values() if lost.left is None and lost.home}:
             if self._is_there(*home):
                 for owner, lost in list(self._lost.items()):
@@ -213,9 +232,44 @@ class BegunRecords:
         refused = self._scratch(lambda channel: channel.declare_queue(queue, passive=True))
         if refused is not None and refused.code == NOT_FOUND:
             return False
-        lost.channel.publish("", queue, _HEADER, lost.body)
+        lost.channel.publish("", queue, *lost.published)
         self._ack(lost.channel, lost.tag)
         return True
+
+
+def _parts(calls: Sequence[tuple[str, str, bytes]]) -> Iterator[list[tuple[str, str, bytes]]]:
+    """Those of each record."""
+    part: list[tuple[str, str, bytes]] = []
+    size = 0
+    for call in calls:
+        if part and size + len(call[2]) > _MOST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(call)
+        size += len(call[2])
+    if part:
+        yield part
+
+
+def _published(record: _Record) -> tuple[bytes, bytes]:
+    """Header and body."""
+    queue, raw = record.calls[0]
+    if len(raw) <= _MOST_BYTES:
+        return _HEADER, _encoder.encode(record)
+    exchange, key, header, body = unpack(raw)
+    rest = _Record(record.node, record.home, record.number, [(queue, pack(exchange, key, header, b""))])
+    about = base64.b64encode(_encoder.encode(rest)).decode()
+    return encode_properties({**_PROPERTIES, "headers": {_APART: about}}), body
+
+
+def _read(incoming: Incoming) -> _Record:
+    """Raises MsgspecError or ValueError for what is no record."""
+    if _APART.encode() not in incoming.header:
+        return _decoder.decode(incoming.body)
+    record = _decoder.decode(base64.b64decode(decode_properties(incoming.header)["headers"][_APART]))
+    queue, rest = record.calls[0]
+    record.calls[0] = queue, rest + incoming.body
+    return record
 
 
 def _queue(node: str, home: str) -> str:

@@ -48,7 +48,7 @@ from sedano.drivers.rabbitmq.asides import Numbers, dead_queue, letter, parked_q
 from sedano.drivers.rabbitmq.begun import BegunRecords, Lost
 from sedano.drivers.rabbitmq.connection import Connection
 from sedano.drivers.rabbitmq.consuming import NEVER, Intake, Item
-from sedano.drivers.rabbitmq.declaring import RESOURCE_LOCKED
+from sedano.drivers.rabbitmq.declaring import NOT_FOUND, RESOURCE_LOCKED
 from sedano.drivers.rabbitmq.errors import ChannelClosed
 from sedano.drivers.rabbitmq.opened import PATIENCE_S, Opened
 from sedano.drivers.rabbitmq.operators import Operators
@@ -223,12 +223,13 @@ class RabbitBroker:
         is `reached`; 0: at once."""
         lease, begin, reserve, queues = order.lease, order.begin, order.reserve, order.queues
         owner = self._owners.alive(lease)
-        self._connected()
+        intake = self._connected()
+        if reserve:
+            intake.prepare(queues)  # what cannot be had is said before anything is done
         now = self._clock.monotonic()
         self._appetite.came(lease.owner, reserve, now)
         reply = TurnReply()
-        acks = [item for key in order.stored for item in self._stored(owner, key)]
-        acks += self._leave(owner, order.settle, order.delay, begin, reply)
+        acks = self._leave(owner, order, reply)
         for start in begin:
             acks += self._begin(owner, start, reply)
         if reply.begun:
@@ -262,14 +263,10 @@ class RabbitBroker:
         owner = self._owners.alive(lease)
         kept = frozenset(keep)
         wanted = [tag for tag in owner.held if tag not in kept] if tags is None else tags
-        early = [
-            owner.held[tag]
-            for tag in dict.fromkeys(wanted)
-            if owner.has(tag, Standing.BEGUN_EARLY) and owner.held[tag].item.acked
-        ]
-        if early:  # the server has forgotten them: they are published again before they leave our hands
-            self._send([outgoings.same(held.item.raw, held.item.queue) for held in early])
-            for held in early:
+        gone = [owner.held[tag] for tag in dict.fromkeys(wanted) if owner.has(tag, *_BEGUN) and owner.held[tag].item.acked]
+        if gone:  # the server has forgotten them: they are published again before they leave our hands
+            self._send([outgoings.same(held.item.raw, held.item.queue) for held in gone])
+            for held in gone:
                 self._is_over(held)
         return self._put_back(owner, wanted, *_BEGUN)
 
@@ -283,7 +280,7 @@ class RabbitBroker:
     def wait(self, queues: Sequence[str], timeout_s: float, fds: Sequence[int] = ()) -> None:
         until = self._clock.monotonic() + timeout_s
         while True:
-            intake = self._consuming()
+            intake = self._connected()
             self._promote_soon(self._clock.wall())
             self._give_up_what_nobody_takes()
             if self._records is not None and not self._records.is_attached and self._clock.monotonic() >= self._attach_at:
@@ -296,6 +293,7 @@ class RabbitBroker:
                 intake.ask(queues, max(1, self._appetite.total(now)), self._held_here)
             if now - self._asked_at >= _PROBE_S:
                 self._guarded(lambda intake: intake.probe(PATIENCE_S))
+                continue  # something may have come with the answer
             if self._has_reached_one():  # by what came while something else was done: nothing more has to come for it
                 return
             pause = max(0.0, min(until - now, self._next_look_s(now)))
@@ -397,7 +395,7 @@ class RabbitBroker:
         self._publisher.close()
         self._lost = None
         try:
-            self._consuming()
+            self._connected()
         except OperationalError as exc:
             self._lost = str(exc)
             raise
@@ -409,20 +407,14 @@ class RabbitBroker:
 
     # -- the connection that consumes ---------------------------------------------------------------------------------------
 
-    def _connected(self) -> None:
-        """Raise BrokerUnavailable while nobody has reconnected, or when nobody can."""
+    def _connected(self) -> Intake:
+        """The channel that consumes, on a connection of its own; made when it is first needed. Raises BrokerUnavailable while
+        nobody has reconnected, when nobody can, and once after the server has closed the channel: what was in hand is not."""
         if self._lost is not None:
             raise BrokerUnavailable(self._lost)
         if self._connection is not None and not self._connection.is_open:
             self._was_lost("the connection is closed")
             raise BrokerUnavailable("the connection is closed")
-        if self._connection is None:
-            self._consuming()
-
-    def _consuming(self) -> Intake:
-        """The channel that consumes, on a connection of its own; made when it is first needed, and when it was closed."""
-        if self._lost is not None:
-            raise BrokerUnavailable(self._lost)
         if self._connection is None:
             try:
                 self._connection = self._opened.connect("consumer")
@@ -430,9 +422,11 @@ class RabbitBroker:
             except OperationalError as exc:
                 self._was_lost(str(exc))
                 raise
-        if self._intake is None or not self._intake.is_open:
-            if self._intake is not None:
-                self._channel_closed(self._intake)
+        if self._intake is not None and not self._intake.is_open:
+            why = self._intake.closed_why
+            self._channel_closed(why)
+            raise BrokerUnavailable(f"the server closed the channel: {why}")
+        if self._intake is None:
             self._epoch += 1
             try:
                 self._intake = Intake(self._connection, self._epoch, self._prepare, self._declaring.lost)
@@ -446,8 +440,9 @@ class RabbitBroker:
         self._publisher.ensure([queue])
         return self._declaring.spec_of(queue)
 
-    def _channel_closed(self, intake: Intake) -> None:
-        why = intake.closed_why
+    def _channel_closed(self, why: ChannelClosed | None) -> None:
+        if why is not None and why.code == NOT_FOUND:
+            self._declaring.forget()  # somebody has deleted a queue that nobody consumed
         if why is not None and "timed out" in str(why):
             logger.error(
                 "The server took back every message of this node, because one was not acknowledged for longer than its"
@@ -499,7 +494,7 @@ class RabbitBroker:
             connection.close()
 
     def _pump(self, timeout_s: float, fds: Sequence[int] = ()) -> bool:
-        intake = self._consuming()
+        self._connected()
         assert self._connection is not None
         try:
             came = self._connection.pump(timeout_s, fds)
@@ -509,8 +504,7 @@ class RabbitBroker:
             self._was_lost(str(exc))
             raise
         self._publisher.keep_alive()
-        if not intake.is_open:
-            self._consuming()
+        self._connected()
         return came
 
     def _flush(self) -> None:
@@ -524,12 +518,12 @@ class RabbitBroker:
 
     def _guarded(self, wait: Callable[[Intake], None]) -> None:
         """Wait for the server's answer."""
-        intake = self._consuming()
+        intake = self._connected()
         try:
             wait(intake)
-        except ChannelClosed as exc:
-            self._consuming()
-            raise BrokerUnavailable(f"the server closed the channel: {exc}") from exc
+        except ChannelClosed:
+            self._connected()
+            raise
         except BrokerUnavailable as exc:
             self._was_lost(str(exc))
             raise
@@ -542,17 +536,22 @@ class RabbitBroker:
             return
         now = self._clock.monotonic()
         if self._appetite.total(now) == 0 and (at_once or intake.idle_for(now) > LONG_S) and intake.any_ready:
-            self._hand_over(intake)
+            self._hand_over(intake, is_end=at_once)
             if intake.give_back():
                 self._flush()
 
-    def _hand_over(self, intake: Intake) -> None:
+    def _hand_over(self, intake: Intake, *, is_end: bool) -> None:
         """What is given back comes marked as redelivered, as what was lost does. A late call would be counted for that though
-        it never ran, so it goes back as a new message, to the tail; and so does what may be late, when no slot has told."""
+        it never ran, so it goes back as a new message, to the tail; and so does what may be late, when no slot has told; and in
+        the end what the server has forgotten already."""
         rule = self._rule
 
         def counts(item: Item) -> bool:
-            if item.acked or item.redelivered or intake.is_own(item.queue):
+            if intake.is_own(item.queue):
+                return False
+            if item.acked:
+                return is_end
+            if item.redelivered:
                 return False
             return rule is None or rule.early is (task_of(item.raw) in rule.exceptions)
 
@@ -572,16 +571,15 @@ class RabbitBroker:
 
     # -- parts of a turn ----------------------------------------------------------------------------------------------
 
-    def _leave(
-        self, owner: Owner[Item], settle: Sequence[Settlement], delay: Sequence[Delay], begin: Sequence[Begin], reply: TurnReply
-    ) -> list[Item]:
+    def _leave(self, owner: Owner[Item], order: TurnOrder, reply: TurnReply) -> list[Item]:
         """Publish what goes out, and take what is over out of the owner's hands; what is to be acknowledged."""
         out: list[Ready] = []
         ends: list[tuple[Held[Item] | None, Settlement]] = []
         seen: set[str] = set()
-        for settlement in settle:
+        pendings = owner.pendings.keys() - order.stored
+        for settlement in order.settle:
             held, key = owner.held.get(settlement.tag), pending_key(settlement.tag)
-            if settlement.tag in seen or (held is None and (key is None or key not in owner.pendings)):
+            if settlement.tag in seen or (held is None and key not in pendings):
                 reply.refused.append(settlement.tag)
                 continue
             if held is not None and (settlement.fate is Fate.DEAD) != (settlement.dead is not None):
@@ -589,25 +587,28 @@ class RabbitBroker:
             seen.add(settlement.tag)
             ends.append((held, settlement))
             out += self._goes_out(held, settlement)
-        moves: list[tuple[Held[Item], float]] = []
-        for order in delay:
-            held = owner.held.get(order.tag)
-            if held is None or order.tag in seen:
-                reply.refused.append(order.tag)
+        moves: list[tuple[Held[Item], float, bool]] = []
+        for move in order.delay:
+            held = owner.held.get(move.tag)
+            if held is None or move.tag in seen:
+                reply.refused.append(move.tag)
                 continue
-            seen.add(order.tag)
-            moves.append((held, order.due))
-            left_s = order.due - self._clock.wall()
+            seen.add(move.tag)
+            left_s = move.due - self._clock.wall()
             if held.item.acked:  # nobody but us has it: it cannot wait in our hands
                 left_s = max(1.0, left_s)
             moved = outgoings.delayed(held.item.raw, held.item.queue, left_s, self._opened.levels_of)
+            moves.append((held, move.due, moved is not None))
             if moved is not None:
                 out.append(moved)
-        out += self._to_be_counted(owner, begin, seen)
-        self._send(out)
-        acks = [item for held, settlement in ends for item in self._end(owner, held, settlement)]
-        for held, due in moves:
-            acks += self._move(owner, held, due)
+        counted = self._to_be_counted(owner, order.begin, seen)
+        self._send([*out, *(copy for _, copy in counted)])
+        for item, _ in counted:
+            item.goes_round = True
+        acks = [item for key in order.stored for item in self._stored(owner, key)]
+        acks += [item for held, settlement in ends for item in self._end(owner, held, settlement)]
+        for held, due, is_sent in moves:
+            acks += self._move(owner, held, due, is_sent=is_sent)
         return acks
 
     def _goes_out(self, held: Held[Item] | None, settlement: Settlement) -> list[Ready]:
@@ -651,25 +652,24 @@ class RabbitBroker:
             self._records.over(tags)
         return self._waiting_acks.pop(key, [])
 
-    def _move(self, owner: Owner[Item], held: Held[Item], due: float) -> list[Item]:
+    def _move(self, owner: Owner[Item], held: Held[Item], due: float, *, is_sent: bool) -> list[Item]:
         del owner.held[held.tag]
         self._is_over(held)
-        if outgoings.whole_seconds(due - self._clock.wall()) > 0 or held.item.acked:
+        if is_sent:
             return [held.item]
         self._soon.add(due, held.item)
         return []
 
-    def _to_be_counted(self, owner: Owner[Item], begin: Sequence[Begin], seen: set[str]) -> list[Ready]:
+    def _to_be_counted(self, owner: Owner[Item], begin: Sequence[Begin], seen: set[str]) -> list[tuple[Item, Ready]]:
         """A call that somebody had before, and that is begun so that it may come again: how often it was lost stands in the
         message, so it goes round once more with its count. A classic queue counts nothing itself."""
-        out: list[Ready] = []
+        out: list[tuple[Item, Ready]] = []
         for order in begin:
             held = owner.held.get(order.tag)
             if order.early or order.tag in seen or held is None or held.standing is not Standing.RESERVED:
                 continue
             if held.item.redelivered and (copy := outgoings.counted(held.item.raw, held.item.queue)) is not None:
-                out.append(copy)
-                held.item.goes_round = True
+                out.append((held.item, copy))
         return out
 
     def _begin(self, owner: Owner[Item], order: Begin, reply: TurnReply) -> list[Item]:
@@ -695,11 +695,11 @@ class RabbitBroker:
             if each.standing is Standing.BEGUN_EARLY and not each.item.acked
         ]
         if calls:
-            self._records.frames(self._consuming().channel, calls)
+            self._records.frames(self._connected().channel, calls)
 
     def _exchange(self, acks: Sequence[Item], queues: Sequence[str], now: float) -> int:
         """Acknowledge, and let the server push what the slots will take now. The mark that is reached when it has done so."""
-        intake = self._consuming()
+        intake = self._connected()
         changed = intake.ask(queues, self._appetite.total(now), self._held_here)
         if intake.ack(acks):
             mark = intake.mark()
@@ -720,7 +720,7 @@ class RabbitBroker:
     def _reserve(
         self, owner: Owner[Item], queues: Sequence[str], reserve: int, rule: BeginRule | None, reply: TurnReply
     ) -> int:
-        intake = self._consuming()
+        intake = self._connected()
         items, reply.more = intake.take(queues, reserve)
         held = [self._owners.hold(owner, item) for item in items]
         reply.reserved = [self._delivery(each) for each in held]
@@ -743,7 +743,7 @@ class RabbitBroker:
     def _put_back(self, owner: Owner[Item], tags: Sequence[str], *standings: Standing) -> int:
         items = self._owners.take(owner, tags, *standings)
         if self._intake is not None:
-            self._intake.put_first(item for item in items if not item.acked)
+            self._intake.put_first(item for item in items if not item.acked or Standing.RESERVED in standings)
         return len(items)
 
     def _promote_soon(self, now: float) -> int:

@@ -70,7 +70,8 @@ class Intake:
         self._channel.on_cancel = self._cancelled
         self._names = itertools.count(1)
         self._consumers: dict[str, _Consumer] = {}
-        self._queues: dict[str, str] = {}  # consumer tag -> queue; also of consumers that were cancelled: some is on its way
+        self._places: dict[str, int] = {}  # queue -> its number, which stands in the tags of its consumers
+        self._queues: list[str] = []  # by number; of cancelled consumers some may be on its way
         self._buffers: dict[str, deque[Item]] = {}
         self._unacked = Unacked()
         self._given_back: dict[bytes, None] = {}  # unbegun: the server calls them redelivered, and nobody has lost them
@@ -113,9 +114,7 @@ class Intake:
         self.await_mark(self.mark(), timeout_s)
 
     def _arrived(self, incoming: Incoming) -> None:
-        queue = self._queues.get(incoming.consumer_tag)
-        if queue is None:  # cannot be: every consumer was made here
-            return
+        queue = self._queue_of(incoming.consumer_tag)
         raw = pack(incoming.exchange, incoming.routing_key, incoming.header, incoming.body)
         redelivered = incoming.redelivered and self._given_back.pop(raw, self) is self
         item = Item(queue, incoming.delivery_tag, self.epoch, raw, redelivered)
@@ -128,14 +127,23 @@ class Intake:
         self._unacked_of[queue] = self._unacked_of.get(queue, 0) + 1
 
     def _cancelled(self, tag: str) -> None:
-        queue = self._queues.get(tag)
-        if queue is None or queue not in self._consumers or self._consumers[queue].tag != tag:
+        queue = self._queue_of(tag)
+        if queue not in self._consumers or self._consumers[queue].tag != tag:
             return
         del self._consumers[queue]
         self._lost(queue)
         logger.warning("The queue %s is gone from the server, or has another leader: it is declared and consumed again", queue)
 
+    def _queue_of(self, tag: str) -> str:
+        return self._queues[int(tag.rpartition(".")[2])]
+
     # -- consumers ----------------------------------------------------------------------------------------------------
+
+    def prepare(self, queues: Iterable[str]) -> None:
+        """Make those that were never asked for. Raises OperationalError, ImproperlyConfigured; nothing was sent here then."""
+        for queue in queues:
+            if queue not in self._specs:
+                self._specs[queue] = self._prepare(queue)
 
     def ask(self, queues: Sequence[str], wanted: int, held: Callable[[str], int]) -> bool:
         """Let the server push `wanted` messages of `queues`, besides those that `held(queue)` counts in slots' hands, and
@@ -162,13 +170,15 @@ class Intake:
     def _consume(self, queue: str, limit: int) -> None:
         spec = self._specs[queue] = self._prepare(queue)
         before = self._consumers.get(queue)
-        tag = f"sedano.{self.epoch}.{next(self._names)}"
+        place = self._places.setdefault(queue, len(self._queues))
+        if place == len(self._queues):
+            self._queues.append(queue)
+        tag = f"sedano.{self.epoch}.{next(self._names)}.{place}"
         self._consumers[queue] = _Consumer(tag, limit)
-        self._queues[tag] = queue
         number = self._channel.id
         if before is not None and not spec.auto_delete:
             self._connection.write(methods.cancel(number, before.tag, nowait=True))
-        self._channel.qos(limit)
+        self._channel.qos_ahead(limit)
         self._connection.write(
             methods.consume(
                 number,
@@ -221,10 +231,12 @@ class Intake:
         """Back to where they stood."""
         by_queue: dict[str, list[Item]] = {}
         for item in items:
-            if item.epoch == self.epoch:
+            if item.epoch == self.epoch or item.acked:
                 by_queue.setdefault(item.queue, []).append(item)
         for queue, some in by_queue.items():
-            self._buffers[queue] = deque(sorted((*self._buffers.get(queue, ()), *some), key=lambda item: item.tag))
+            self._buffers[queue] = deque(
+                sorted((*self._buffers.get(queue, ()), *some), key=lambda item: (item.epoch, item.tag))
+            )
 
     def ack(self, items: Iterable[Item]) -> bool:
         """Acknowledge; sent with what is sent next. True when something is to be sent."""
@@ -255,7 +267,10 @@ class Intake:
         for queue in queues:
             self.cancel(queue)
         for queue in queues:
-            items = [item for item in self._buffers.pop(queue, ()) if not item.acked]
+            buffer = self._buffers.pop(queue, deque())
+            items = [item for item in buffer if not item.acked]
+            if len(items) < len(buffer):  # nobody else has the others
+                self._buffers[queue] = deque(item for item in buffer if item.acked)
             self._remember(items)
             back = [item.tag for item in items]
             self._unacked_of[queue] = self._unacked_of.get(queue, 0) - len(back)
