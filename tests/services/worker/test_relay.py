@@ -689,6 +689,41 @@ def test_given_a_server_that_says_late_that_a_turn_is_done_when_it_is_read_meanw
                 turn.result(PROMPT_S)
 
 
+def test_given_trouble_that_only_a_busy_client_knows_of_when_another_has_a_turn_then_it_is_told_when_it_is_done(
+    world: World,
+) -> None:
+    """Whoever met the trouble reconnects when it comes back to it; the broker may be well long before."""
+    world.kind = Ahead
+    world.start()
+    broker, lease = world.slot("me", fill=fill)
+    busy = world.client()
+    behind = world.brokers[0]
+    assert isinstance(behind, Ahead)
+    behind.raises = BrokerUnavailable("its other connection broke")
+    with pytest.raises(BrokerUnavailable):
+        busy.purge("q")
+    with ThreadPoolExecutor(1) as pool:
+        turn = pool.submit(lambda: broker.turn(lease, reserve=5, queues=["q"]))
+        threading.Timer(0.1, behind.say).start()
+        try:
+            assert turn.result(PROMPT_S).reserved == []
+        finally:
+            busy.reconnect()
+
+
+def test_given_leases_that_were_taken_over_when_the_reaper_looks_again_then_the_relay_forgets_them(world: World) -> None:
+    relay = world.start()
+    reaper, mine = world.slot("reaper")
+    for number in range(5):
+        world.slot(f"slot-{number}")
+    reaper.renew([mine])
+    for record in reaper.leases():
+        if record.owner != "reaper":
+            reaper.take_over(record, mine, limit=10, force=True)
+    assert [record.owner for record in reaper.leases()] == ["reaper"]
+    assert list(relay._leases) == ["reaper"]  # pyright: ignore[reportPrivateUsage] - it would only be seen in its memory
+
+
 # -- what the cluster has agreed on -----------------------------------------------------------------------------------
 
 

@@ -203,7 +203,7 @@ class Relay:
             timeout_s = min(timeout_s, expected)
         if self._ends_at is not None:
             timeout_s = min(timeout_s, max(0.0, self._ends_at - now))
-        if self._broker is None or self._trouble is not None:
+        if self._broker is None or (self._trouble is not None and not self._kept):
             self._selector.select(timeout_s)
             self._looked_at = time.monotonic()
             return
@@ -435,6 +435,9 @@ class Relay:
             self._leases[answer.owner] = answer
         elif method.name == "retire":
             self._leases.pop(arguments[0].owner, None)
+        elif method.name == "leases":  # some were taken over
+            alive = {record.owner for record in answer}
+            self._leases = {owner: lease for owner, lease in self._leases.items() if owner in alive}
         elif method.name == "depth" and self._watch is not None:
             paused = self._watch.now().paused
             return [_paused(depth) if depth.queue in paused else depth for depth in answer]
