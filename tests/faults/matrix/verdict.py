@@ -56,6 +56,8 @@ def verdict_of(stage: Stage, fault: Fault, outcomes: dict[str, Outcome]) -> tupl
     for entry in stage.run.ledger.entries():
         if entry.event == "start":
             starts[entry.task_id].append(entry.at)
+    if stage.place.rabbit is not None:
+        stage.may_repeat.update(_sent_twice(starts))
     gone = {task_id for task_id in told.stuck if task_id in stage.forgiven} if fault.forgives else set()
     lost = [task_id for task_id in told.lost if task_id not in stage.forgiven]
     stuck = [task_id for task_id in told.stuck if task_id not in gone]
@@ -78,6 +80,16 @@ def verdict_of(stage: Stage, fault: Fault, outcomes: dict[str, Outcome]) -> tupl
     wrong = [f"{kind} {task_id} {outcomes[task_id]}" for kind, ids in
              (("lost", lost), ("stuck", stuck), ("repeated", doubled)) for task_id in ids]  # fmt: skip
     return found, wrong
+
+
+def _sent_twice(starts: dict[str, list[float]]) -> set[str]:
+    """Calls of which only a retry ran twice. A node that never hears whether RabbitMQ has the message sends it again."""
+    twice: dict[str, list[int]] = defaultdict(list)
+    for attempt, moments in starts.items():
+        task_id, _, retries = attempt.partition(":")
+        if len(moments) > 1:
+            twice[task_id].append(int(retries))
+    return {task_id for task_id, attempts in twice.items() if min(attempts) > 0}
 
 
 def all_outcomes(stage: Stage) -> dict[str, Outcome]:
