@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sedano.drivers.rabbitmq.appetite import HIGHEST, LONG_S, MOST, PATIENCE_S, Appetite, limit_for
+from sedano.drivers.rabbitmq.appetite import HIGHEST, LONG_S, MOST, PATIENCE_S, WIDE, Appetite, limit_for
 
 SHORT_S = LONG_S / 5
 
@@ -51,6 +51,22 @@ def test_given_slots_that_come_back_in_moments_when_they_work_then_they_count_as
 def test_given_slots_that_are_away_for_long_as_a_rule_when_they_work_then_they_count_for_nothing_at_once() -> None:
     appetite, now = slots(away_s=LONG_S * 2)
     assert appetite.total(now) == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "away_s", "total"),
+    [
+        (WIDE, LONG_S / 2.1, 2 * WIDE),
+        (WIDE, LONG_S * 0.9, WIDE),
+        (WIDE, LONG_S / 100, 2 * WIDE),
+        (WIDE - 1, LONG_S / 3.5, WIDE - 1),
+    ],
+)
+def test_given_a_slot_that_takes_all_that_a_turn_can_have_when_it_works_then_turns_of_some_moments_count(
+    wanted: int, away_s: float, total: int
+) -> None:
+    appetite, now = slots(away_s=away_s, wanted=wanted, count=1)
+    assert appetite.total(now) == total
 
 
 def test_given_many_slots_when_asked_then_there_is_a_most() -> None:
