@@ -7,6 +7,6 @@
          └── keeper, reaper, commands: clients as well
 
 The thread waits inside the broker's own `wait`, so that a driver answers heartbeats there whatever the slots do. It serves
-whoever asks, one request after the other. `watch.py` knows the revokes and pauses, of which such a broker knows nothing.
-`doors.py` says where a node's relays are.
+whoever asks, one request after the other; `clients.py` has their sockets. `watch.py` knows the revokes and pauses, of which
+such a broker knows nothing. `doors.py` says where a node's relays are.
 """

@@ -15,9 +15,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import selectors
-import socket
-import struct
 import threading
 import time
 import weakref
@@ -30,13 +27,12 @@ import msgspec
 
 from sedano.contracts import Broker, Delivery, Depth, Lease, Standing, TurnOrder, TurnReply
 from sedano.exceptions import BrokerUnavailable, OperationalError, ResultsUnavailable
+from sedano.worker.relay.clients import Client, Clients
 from sedano.worker.relay.protocol import (
     AHEAD,
     ANSWER,
     BY_CODE,
     ERROR,
-    HEAD,
-    LONGEST,
     QUEUES,
     TROUBLE,
     VALID,
@@ -56,8 +52,6 @@ IDLE_S = 5.0
 PUMP_S = 0.005  # under load the broker is given the word at least so often
 DOUBT_S = 0.02  # so long nobody has looked for work besides serving: have the next one look
 RETRY_S = 0.5
-_CHUNK = 256 * 1024
-_SMALL = 1024 * 1024
 _work = note(WORK)
 _valid = note(VALID)
 _relays: weakref.WeakSet[Relay] = weakref.WeakSet()
@@ -85,15 +79,6 @@ class TurnsAhead(Protocol):
         ...
 
 
-class _Client:
-    """One connection. `out` is what the socket did not take yet."""
-
-    __slots__ = ("inbox", "out", "socket")
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket, self.inbox, self.out = connection, bytearray(), bytearray()
-
-
 class Relay:
     """Serves what `open_broker` opens (in the relay's thread) at `path`. `watch` is started and stopped with it.
 
@@ -107,23 +92,19 @@ class Relay:
         self._broker: Broker | None = None
         self._at_once: TurnsAtOnce | None = None
         self._ahead: TurnsAhead | None = None
-        self._kept: deque[tuple[int, _Client]] = deque()  # whose replies are not valid before a mark is reached
+        self._kept: deque[tuple[int, Client]] = deque()  # whose replies are not valid before a mark is reached
         self._leases: dict[str, Lease] = {}
-        self._clients: set[_Client] = set()
-        self._waiters: Waiters[_Client] = Waiters()
+        self._waiters: Waiters[Client] = Waiters()
+        self._clients = Clients(path, gone=self._waiters.forget)
         self._trouble: Exception | None = None
         self._retry_at = 0.0
         self._pumped_at = self._looked_at = 0.0
-        self._frame = bytearray()
         self._ends_at: float | None = None
         self._bell = os.pipe()
         for fd in self._bell:
             os.set_blocking(fd, False)
         self._bell_lock = threading.Lock()
         self._is_closed = False
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.setblocking(False)
-        self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run, name="sedano-relay", daemon=True)
         if watch is not None:
             watch.changed = self._ring
@@ -135,8 +116,7 @@ class Relay:
         """Clients can connect when this returns. Safe twice. Raises OSError when the socket cannot be made."""
         if self._thread.ident is not None:
             return
-        self._listener.bind(self.path)
-        self._listener.listen(socket.SOMAXCONN)
+        self._clients.listen()
         if self._watch is not None:
             self._watch.start()
         self._thread.start()
@@ -163,8 +143,7 @@ class Relay:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._bell[0], selectors.EVENT_READ, self._hear_bell)
+        self._clients.watch(self._bell[0], self._hear_bell)
         try:
             while not self._is_over():
                 try:
@@ -180,16 +159,13 @@ class Relay:
 
     def _step(self) -> None:
         now = time.monotonic()
-        events = self._selector.select(0)
+        events = self._clients.ready(0)
         if not events or self._kept or now - self._pumped_at > PUMP_S:
             self._wait(now, is_idle=not events)
-            events = events or self._selector.select(0)
-        asked: list[tuple[_Client, Method, Any]] = []
-        for key, mask in events:
-            if isinstance(key.data, _Client):
-                self._hear(key.data, mask, asked)
-            else:
-                key.data()
+            events = events or self._clients.ready(0)
+        asked: list[tuple[Client, Method, Any]] = []
+        for client, code, said in self._clients.hear(events):
+            self._take(client, code, said, asked)
         if asked:
             self._serve(asked)
         if events and len(self._waiters) and time.monotonic() - self._looked_at > DOUBT_S:
@@ -204,11 +180,11 @@ class Relay:
         if self._ends_at is not None:
             timeout_s = min(timeout_s, max(0.0, self._ends_at - now))
         if self._broker is None or (self._trouble is not None and not self._kept):
-            self._selector.select(timeout_s)
+            self._clients.ready(timeout_s)
             self._looked_at = time.monotonic()
             return
         try:
-            self._broker.wait(sorted(queues), timeout_s, [self._selector.fileno()])
+            self._broker.wait(sorted(queues), timeout_s, [self._clients.fileno()])
         except OperationalError as exc:
             self._break(exc)
         except Exception as exc:  # whoever asks must be served all the same: by a connection that was made anew
@@ -219,7 +195,7 @@ class Relay:
             self._looked_at = self._pumped_at  # it could sleep: there was nothing
         if self._give_out():
             return
-        if is_idle and queues and self._trouble is None and self._pumped_at - now < timeout_s and not self._selector.select(0):
+        if is_idle and queues and self._trouble is None and self._pumped_at - now < timeout_s and not self._clients.ready(0):
             self._wake_one()
 
     def _wake_one(self) -> None:
@@ -228,7 +204,7 @@ class Relay:
         if client is not None:
             if self._watch is not None:
                 self._watch.hint()
-            self._send(client, _work)
+            self._clients.send(client, _work)
 
     def _break(self, exc: Exception) -> None:
         """The broker is unavailable: all who wait hear of it, and reconnect."""
@@ -240,132 +216,50 @@ class Relay:
             self._answer(client, ERROR, trouble_of(exc))
         frame = note(TROUBLE, trouble_of(exc))
         for client in self._waiters.clear():
-            self._send(client, frame)
+            self._clients.send(client, frame)
 
     @property
     def _paused(self) -> frozenset[str]:
         return self._watch.known.paused if self._watch is not None else frozenset()
 
-    # -- connections --------------------------------------------------------------------------------------------------
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # nobody else wants in, or there is no file number left
-            while True:
-                self._admit(self._listener.accept()[0])
-
-    def _admit(self, connection: socket.socket) -> None:
-        if not _is_ours(connection):
-            _logger.warning("another user has tried to use this node's connection to the broker: refused")
-            connection.close()
-            return
-        connection.setblocking(False)
-        client = _Client(connection)
-        self._clients.add(client)
-        self._selector.register(connection, selectors.EVENT_READ, client)
-
     def _hear_bell(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell[0], 4096)
 
-    def _drop(self, client: _Client) -> None:
-        if client in self._clients:
-            self._clients.discard(client)
-            self._waiters.forget(client)
-            self._selector.unregister(client.socket)
-            client.socket.close()
-
-    def _hear(self, client: _Client, mask: int, asked: list[tuple[_Client, Method, Any]]) -> None:
-        """Read what has come; whole requests go to `asked`."""
-        if mask & selectors.EVENT_WRITE:
-            self._flush(client)
-        if not mask & selectors.EVENT_READ or client not in self._clients:
-            return
+    def _take(self, client: Client, code: int, said: bytes, asked: list[tuple[Client, Method, Any]]) -> None:
+        """What a client has said; requests go to `asked`."""
+        self._waiters.forget(client)  # whatever it wants: it is awake
         try:
-            part = client.socket.recv(_CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            part = b""
-        if not part:
-            self._drop(client)
-            return
-        inbox = client.inbox
-        inbox += part
-        while len(inbox) >= HEAD.size:
-            length, code = HEAD.unpack_from(inbox)
-            if not 0 < length <= LONGEST or not (code == WAIT or code in BY_CODE):
-                _logger.error("what came to the relay is no request: that connection is closed")
-                self._drop(client)
-                return
-            if len(inbox) < length + 4:
-                return
-            said = bytes(memoryview(inbox)[HEAD.size : length + 4])
-            del inbox[: length + 4]
-            self._waiters.forget(client)  # whatever it wants: it is awake
-            try:
-                if code == WAIT:
-                    self._add_waiter(client, QUEUES.decode(said))
-                else:
-                    asked.append((client, BY_CODE[code], BY_CODE[code].asks.decode(said)))
-            except msgspec.DecodeError as exc:
-                self._answer(client, ERROR, trouble_of(ValueError(f"the relay cannot read a request: {exc}")))
+            if code == WAIT:
+                self._add_waiter(client, QUEUES.decode(said))
+            else:
+                asked.append((client, BY_CODE[code], BY_CODE[code].asks.decode(said)))
+        except msgspec.DecodeError as exc:
+            self._answer(client, ERROR, trouble_of(ValueError(f"the relay cannot read a request: {exc}")))
 
-    def _add_waiter(self, client: _Client, queues: Sequence[str]) -> None:
+    def _add_waiter(self, client: Client, queues: Sequence[str]) -> None:
         if self._trouble is not None:
-            self._send(client, note(TROUBLE, trouble_of(self._trouble)))
+            self._clients.send(client, note(TROUBLE, trouble_of(self._trouble)))
         else:
             self._waiters.add(client, queues)
 
-    def _answer(self, client: _Client, kind: int, value: Any) -> bool:
+    def _answer(self, client: Client, kind: int, value: Any) -> bool:
         """Whether it was that, and not an error instead."""
-        frame, is_said = self._frame, True
         try:
-            pack(kind, value, frame)
+            self._clients.say(client, kind, value)
         except Exception as exc:  # a driver has read what has no form here
             if isinstance(value, TurnReply) and any(delivery.message is not None for delivery in value.reserved):
                 for delivery in value.reserved:
                     _hide_if_formless(delivery)
                 return self._answer(client, kind, value)
             _logger.error("an answer of the broker cannot be passed on: %r", exc)
-            pack(ERROR, trouble_of(exc), frame)
-            is_said = False
-        self._send(client, frame)
-        if len(frame) > _SMALL:
-            self._frame = bytearray()
-        return is_said
-
-    def _send(self, client: _Client, frame: bytes | bytearray) -> None:
-        if client not in self._clients:
-            return
-        if client.out:
-            client.out += frame
-            return
-        try:
-            sent = client.socket.send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._drop(client)
-            return
-        if sent < len(frame):
-            client.out += memoryview(frame)[sent:]
-            self._selector.modify(client.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, client)
-
-    def _flush(self, client: _Client) -> None:
-        try:
-            sent = client.socket.send(client.out)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._drop(client)
-            return
-        del client.out[:sent]
-        if not client.out:
-            self._selector.modify(client.socket, selectors.EVENT_READ, client)
+            self._clients.say(client, ERROR, trouble_of(exc))
+            return False
+        return True
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def _serve(self, asked: list[tuple[_Client, Method, Any]]) -> None:
+    def _serve(self, asked: list[tuple[Client, Method, Any]]) -> None:
         turns = [(client, order) for client, method, order in asked if method.name == "turn"]
         together = self._at_once if len(turns) > 1 and self._trouble is None else None
         if together is not None:
@@ -394,11 +288,11 @@ class Relay:
             if not is_reached:
                 break
             self._kept.popleft()
-            self._send(client, _valid)
+            self._clients.send(client, _valid)
             gave = True
         return gave
 
-    def _serve_together(self, broker: TurnsAtOnce, turns: Sequence[tuple[_Client, TurnOrder]]) -> None:
+    def _serve_together(self, broker: TurnsAtOnce, turns: Sequence[tuple[Client, TurnOrder]]) -> None:
         agreed = self._agreed(any(order.reserve or order.begin for _, order in turns))
         try:
             orders = [self._heeding(order, agreed) for _, order in turns]
@@ -533,13 +427,7 @@ class Relay:
         self._close()
 
     def _close(self) -> None:
-        for client in list(self._clients):
-            client.socket.close()
-        self._clients.clear()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        self._listener.close()
-        self._selector.close()
+        self._clients.close()
         with self._bell_lock:
             if not self._is_closed:
                 self._is_closed = True
@@ -547,10 +435,8 @@ class Relay:
                     os.close(fd)
 
     def forked(self) -> None:
-        """In a child: whoever waits here for the end of the parent must not wait for the child's."""
-        for client in self._clients:
-            client.socket.close()
-        self._listener.close()
+        """In a child."""
+        self._clients.leave_behind()
 
 
 def _paused(depth: Depth) -> Depth:
@@ -562,18 +448,6 @@ def _hide_if_formless(delivery: Delivery) -> None:
         pack(ANSWER, delivery, bytearray())
     except Exception as exc:  # whatever a message can hold
         delivery.message, delivery.unreadable = None, f"it cannot be passed on to a process: {exc}"
-
-
-_UCRED = struct.Struct("3i")
-
-
-def _is_ours(connection: socket.socket) -> bool:
-    """Whether this user is at the other end. Where the system does not say so, the folder's mode keeps others out."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return True
-    _, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))
-    return bool(uid == os.geteuid())
 
 
 def _leave_behind() -> None:
