@@ -16,6 +16,7 @@ from tests.services.worker.nodes import PATIENCE_S, NodeWorld
 
 from sedano.exceptions import TaskRevokedError, WorkerLostError
 from sedano.testing.node import Node
+from sedano.worker.relay.watch import FRESH_S
 
 ROOT = Path(__file__).parents[3]
 INSTALL = "\nfrom tests.services.worker import supervised\nsupervised.install()\n"
@@ -114,6 +115,7 @@ def test_given_a_paused_queue_when_the_store_of_pauses_is_another_then_nothing_i
     node = start(world)
     assert world.get("add", 1, 1) == 2
     world.app.control.pause_queue("celery")
+    time.sleep(FRESH_S)  # from then on it holds
     waiting = [world.send("add", number, 1) for number in range(20)]
     (depth,) = world.broker.depth(["celery"])
     assert (depth.ready, depth.reserved, depth.begun) == (20, 0, 0)
@@ -132,6 +134,7 @@ def test_given_a_revoke_when_the_store_of_revokes_is_another_then_the_call_never
     world.until_started(running)
     waiting = world.send("add", 1, 1)
     waiting.revoke()
+    time.sleep(FRESH_S)  # from then on it holds
     world.open_gate("gate")
     with pytest.raises(TaskRevokedError):
         waiting.get(timeout=PATIENCE_S)
