@@ -34,16 +34,20 @@ def restart(stage: Stage) -> None:
 
 
 def stand_still(stage: Stage) -> None:
-    """It keeps its connections and answers nothing, for longer than anybody waits for it."""
+    """It keeps its connections and answers nothing, for longer than a node waits for it. A sender waits longer."""
     stage.two_nodes()
     for _ in range(stage.size.times(0.15)):
         stage.ends_some()
-        refused = len(stage.load.errors)
+        lost = _lost_connections(stage)
         stage.rabbit.freeze()
-        time.sleep(12.0)  # the fault itself: longer than a node and a sender wait for an answer
+        time.sleep(12.0)  # the fault itself
         stage.rabbit.thaw()
-        stage.hit(len(stage.load.errors) - refused)
+        stage.hit(_lost_connections(stage) - lost)
         stage.ends(20)
+
+
+def _lost_connections(stage: Stage) -> int:
+    return sum(node.log().count("Connection to broker lost") for node in stage.run.nodes)
 
 
 def close_connections(stage: Stage) -> None:

@@ -31,6 +31,6 @@ def test_given_a_message_that_a_node_gave_back_unbegun_when_it_comes_again_then_
     while len(again) < 3 and time.monotonic() < ends_at:
         again += node.turn(second, reserve=3, queues=["q"]).reserved
         node.wait(["q"], 0.05)
-    assert task_ids(again) == ["a", "b", "c"]
+    assert sorted(task_ids(again)) == ["a", "b", "c"]  # what was on its way here may stand before what came back
     assert [each.redelivered for each in again] == [False] * 3
     node.close()
