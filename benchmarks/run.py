@@ -49,6 +49,10 @@ def about(**more: Any) -> dict[str, Any]:
     }
 
 
+def rabbitmq_version() -> str:
+    return subprocess.run(["rabbitmqctl", "version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def keep(name: str, figures: Any) -> None:
     RAW.mkdir(exist_ok=True)
     path = RAW / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -87,11 +91,13 @@ def main(words: list[str]) -> int:
     named = options.engines or (QUICK if options.quick else ",".join(engine.name for engine in ENGINES))
     wanted = {"sedano", *named.split(",")}
     engines = [engine for engine in ENGINES if engine.name in wanted]
-    known = about(engines={engine.name: engine.versions() for engine in engines}, rounds=rounds, scale=scale)
+    kinds = {measure.kind for measure in measures(scale) if _is_named(measure, options.names)}
+    servers = {"rabbitmq": rabbitmq_version()} if any(kind.startswith("rabbitmq") for kind in kinds) else {}
+    known = about(**servers, engines={engine.name: engine.versions() for engine in engines}, rounds=rounds, scale=scale)
     print(json.dumps(known))
     started, kept = time.monotonic(), []
     for measure in [*measures(scale), *whole_lives()]:
-        if options.names and not any(word in f"{measure.name} {measure.kind}" for word in options.names):
+        if not _is_named(measure, options.names):
             continue
         taken = take(measure, [engine for engine in engines if measure.takes(engine)], rounds)
         kept.append({"measure": measure.name, "store": measure.kind, "figures": taken})
@@ -103,6 +109,10 @@ def main(words: list[str]) -> int:
         table.write(raw)
         print(f"the table is in {table.PAGE}")
     return 0
+
+
+def _is_named(measure: Measure, names: list[str]) -> bool:
+    return not names or any(word in f"{measure.name} {measure.kind}" for word in names)
 
 
 def whole_lives() -> list[Measure]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- figures: written by ./dev bench --table -->", "<!-- end of figures -->"
+RABBITMQ_BEGIN = "<!-- figures of RabbitMQ: written by ./dev bench rabbitmq --table -->"
+RABBITMQ_END = "<!-- end of figures of RabbitMQ -->"
 CELERY = ("celery", "celery tuned")
 
 
@@ -66,17 +69,45 @@ ROWS = [
 ]
 
 
+RABBITMQ_ROWS = [
+    Row("drain of a classic queue, no-op, results off", "drain, no results", "rabbitmq", "rate"),
+    less("CPU of the worker per call", "drain, no results", "rabbitmq", "worker_cpu_us", unit="us"),
+    less("CPU of the server per call", "drain, no results", "rabbitmq", "server_cpu_us", unit="us"),
+    Row("drain of a quorum queue, results off", "drain, no results", "rabbitmq-quorum", "rate"),
+    less("CPU of the worker per call", "drain, no results", "rabbitmq-quorum", "worker_cpu_us", unit="us"),
+    less("CPU of the server per call", "drain, no results", "rabbitmq-quorum", "server_cpu_us", unit="us"),
+    Row("drain of a classic queue, results by rpc", "drain, results (rpc)", "rabbitmq", "rate"),
+    Row("10 ms task", "drain, 10 ms task", "rabbitmq", "rate"),
+    Row("enqueue, one call at a time; ours is confirmed", "drain, no results", "rabbitmq", "enqueue_rate"),
+    less("CPU of the sender per call", "drain, no results", "rabbitmq", "enqueue_cpu_us", unit="us"),
+    Row("enqueue, bulk, confirmed", "drain, no results", "rabbitmq", "enqueue_bulk_rate"),
+    less("round trip, idle, p50", "waited for", "rabbitmq", "trip_p50_ms"),
+    less("round trip, idle, p99", "waited for", "rabbitmq", "trip_p99_ms"),
+    less("enqueue to start at 200/s, p50", "waited for", "rabbitmq", "start_p50_ms"),
+    less("idle worker, 2 processes, PSS", "waited for", "rabbitmq", "idle_pss_mb", unit="MB"),
+]
+
+
 def write(raw: dict[str, Any], page: Path = PAGE) -> None:
-    """Put the table of this run between the marks. Raises ValueError when the page has none."""
+    """Put the tables of what this run has measured between their marks. Raises ValueError when the page has none."""
+    kinds = {each["store"].partition("-")[0] for each in raw["measures"]}
     text = page.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} lacks the marks {BEGIN} and {END}")
-    page.write_text(f"{head}{BEGIN}\n\n{markdown(raw)}\n{END}{tail}")
+    if kinds - {"rabbitmq"}:
+        text = _put(text, BEGIN, END, markdown(raw))
+    if "rabbitmq" in kinds:
+        text = _put(text, RABBITMQ_BEGIN, RABBITMQ_END, markdown(raw, RABBITMQ_ROWS))
+    page.write_text(text)
 
 
-def markdown(raw: dict[str, Any]) -> str:
+def _put(text: str, begin: str, end: str, table: str) -> str:
+    head, is_begun, rest = text.partition(begin)
+    _, is_ended, tail = rest.partition(end)
+    if not is_begun or not is_ended:
+        raise ValueError(f"{PAGE} lacks the marks {begin} and {end}")
+    return f"{head}{begin}\n\n{table}\n{end}{tail}"
+
+
+def markdown(raw: dict[str, Any], rows: Sequence[Row] = ROWS) -> str:
     found = {
         (each["measure"], each["store"]): {engine: _medians(rounds) for engine, rounds in each["figures"].items()}
         for each in raw["measures"]
@@ -84,7 +115,7 @@ def markdown(raw: dict[str, Any]) -> str:
     lines = [
         "| measure | target | Sedano | Celery | | Celery tuned | | best peer | | bare loop |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(_line(row, found.get((row.measure, row.store), {})) for row in ROWS),
+        *(_line(row, found.get((row.measure, row.store), {})) for row in rows),
     ]
     about = raw["about"]
     engines = "; ".join(
@@ -92,11 +123,12 @@ def markdown(raw: dict[str, Any]) -> str:
         for name, versions in about["engines"].items()
         if versions
     )
+    server = f"Redis {about['redis']}" if rows is ROWS else f"RabbitMQ {about.get('rabbitmq') or '(version unknown)'}"
     lines += [
         "",
         (
             f"Run of {about['when']} on {about['cpus']} processors ({about['machine']}), load before {about['load']:.2f}, "
-            f"Python {about['python']}, Redis {about['redis']}; "
+            f"Python {about['python']}, {server}; "
             f"{about['rounds']} rounds at scale {about['scale']:g}. {engines}."
         ),
         "",
