@@ -195,6 +195,6 @@ def measures(scale: float) -> list[Measure]:
         drains("drain, no results", "rabbitmq", 60_000, results=False, ones=2_000, often=True),
         drains("drain, results (rpc)", "rabbitmq", 60_000, results=True, ones=2_000, only=FLEET),
         drains("drain, no results", "rabbitmq-quorum", 60_000, results=False, ones=2_000, often=True, only=FLEET),
-        sleepers("rabbitmq"),
+        Measure("drain, 10 ms task", "rabbitmq", "tasks", sleepers("rabbitmq").run, only=FLEET),
         Measure("waited for", "rabbitmq", "waited", waiting("rabbitmq").run, only=FLEET),
     ]
