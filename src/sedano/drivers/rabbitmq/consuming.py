@@ -162,10 +162,17 @@ class Intake:
             if limit == 0:
                 if not self._specs[queue].auto_delete:  # it would go with its last consumer, and what is in it
                     self.cancel(queue)
+            elif self.ready(queue) >= share and not self._auto_deletes(queue):
+                # What lies here is enough. A new consumer would be pushed as many again, besides: it does not count them.
+                if limit < current:
+                    self.cancel(queue)
             else:
                 self._consume(queue, limit)
                 changed = True
         return changed
+
+    def _auto_deletes(self, queue: str) -> bool:
+        return queue in self._specs and self._specs[queue].auto_delete
 
     def _consume(self, queue: str, limit: int) -> None:
         spec = self._specs[queue] = self._prepare(queue)
